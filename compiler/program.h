@@ -1,0 +1,35 @@
+// A compiled pattern: what stays when compilation is over. Owns the arena with the checked pattern
+// and its facts, the jitted planner, and the kernels made so far.
+//
+// The whole pipeline on one screen is compiler/pipeline.c; this is its result.
+#ifndef HEDDLE_COMPILER_PROGRAM_H
+#define HEDDLE_COMPILER_PROGRAM_H
+
+#include "compiler/abi.h"
+#include "compiler/base/status.h"
+#include "dsl/check.h"
+#include "dsl/pattern.h"
+
+#include <stdbool.h>
+
+struct facts;  // compiler/facts.h
+struct kernel; // compiler/pipeline.h
+
+struct program {
+    struct arena arena;
+    struct diags diags;
+    struct pattern *pattern;
+    struct facts *facts;
+    struct planner_code *planner; // jitted regions/classify/count functions, per side and basis
+    struct kernel *kernels;       // list, newest first, guarded by the mutex below
+    void *mutex;
+};
+
+// Text or file (text NULL) -> checked, analysed, planner jitted. On HEDDLE_PATTERN_ERROR the
+// error's message is all diagnostics, formatted for people.
+enum heddle_status program_create(const char *path, const char *text, size_t length_bytes,
+                                  const struct check_options *options, struct program **out_program,
+                                  struct error *error);
+void program_destroy(struct program *program);
+
+#endif

@@ -1,0 +1,194 @@
+// Expressions as the language writes them.
+
+#include "dsl/expr.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { LENGTH_LIMIT = 64 * 1024 };
+
+struct printer {
+    const struct expr_names *names;
+    struct strbuf *out;
+    size_t begin;
+};
+
+static void print(struct printer *p, const struct expr *node, int outer);
+
+static void print_real(struct printer *p, double value) {
+    char text[64];
+    snprintf(text, sizeof text, "%.17g", value);
+    for (int digits = 1; digits < 17; digits++) {
+        char shorter[64];
+        double back;
+        snprintf(shorter, sizeof shorter, "%.*g", digits, value);
+        if (sscanf(shorter, "%lf", &back) == 1 && back == value) {
+            memcpy(text, shorter, sizeof text);
+            break;
+        }
+    }
+    // A real literal has digits on both sides of its point.
+    char *exponent = strchr(text, 'e');
+    if (isfinite(value) && !strchr(text, '.')) {
+        int mantissa = exponent ? (int)(exponent - text) : (int)strlen(text);
+        strbuf_printf(p->out, "%.*s.0%s", mantissa, text, exponent ? exponent : "");
+    } else {
+        strbuf_puts(p->out, text);
+    }
+}
+
+static void print_indices(struct printer *p, const char *name, const struct expr *node) {
+    strbuf_printf(p->out, "%s[", name);
+    for (int i = 0; i < node->arity; i++) {
+        strbuf_puts(p->out, i ? ", " : "");
+        print(p, node->args[i], 0);
+    }
+    strbuf_puts(p->out, "]");
+}
+
+static void print_variable(struct printer *p, unsigned index) {
+    strbuf_printf(p->out, "e%u", index);
+}
+
+static void print_quantifier(struct printer *p, const struct expr *node, int outer) {
+    strbuf_puts(p->out, outer > 4 ? "(" : "");
+    strbuf_printf(p->out, "%s ", op_table[node->op].surface);
+    print_variable(p, node->payload.ref.index);
+    strbuf_puts(p->out, " in ");
+    print(p, node->args[0], 6);
+    strbuf_puts(p->out, " .. ");
+    print(p, node->args[1], 6);
+    if (!expr_is_int(node->args[2], 1)) {
+        strbuf_puts(p->out, " step ");
+        print(p, node->args[2], 6);
+    }
+    strbuf_puts(p->out, " : ");
+    print(p, node->args[3], 4);
+    strbuf_puts(p->out, outer > 4 ? ")" : "");
+}
+
+static void print_leaf(struct printer *p, const struct expr *node, int outer) {
+    const struct expr_names *names = p->names;
+    unsigned index = node->payload.ref.index;
+    const char *side = node->payload.ref.side == SIDE_QUERY ? "q" : "k";
+    switch (node->op) {
+    case OP_BOOL:
+        strbuf_puts(p->out, node->payload.i ? "true" : "false");
+        break;
+    case OP_INT:
+        if (node->payload.i < 0 && outer > 11)
+            strbuf_printf(p->out, "(%lld)", (long long)node->payload.i);
+        else
+            strbuf_printf(p->out, "%lld", (long long)node->payload.i);
+        break;
+    case OP_REAL:
+        print_real(p, node->payload.r);
+        break;
+    case OP_COORD:
+        strbuf_printf(p->out, "%s.%s", side, names->axes[index]);
+        break;
+    case OP_TOKEN:
+        strbuf_printf(p->out, "%s.token", side);
+        break;
+    case OP_SIZE:
+        strbuf_printf(p->out, "size(%s)", names->axes[index]);
+        break;
+    case OP_HEAD:
+        strbuf_puts(p->out, "head");
+        break;
+    case OP_HEADS:
+        strbuf_puts(p->out, "heads");
+        break;
+    case OP_KV_HEAD:
+        strbuf_puts(p->out, "kv_head");
+        break;
+    case OP_BATCH:
+        strbuf_puts(p->out, "batch");
+        break;
+    case OP_PARAM:
+        strbuf_puts(p->out, names->params[index]);
+        break;
+    case OP_SCORE:
+        strbuf_puts(p->out, "s");
+        break;
+    case OP_VAR:
+        print_variable(p, index);
+        break;
+    case OP_TABLE:
+        print_indices(p, names->tables[index], node);
+        break;
+    case OP_INPUT:
+        print_indices(p, names->inputs[index], node);
+        break;
+    case OP_MAP:
+        print_indices(p, names->maps[index], node);
+        break;
+    default:
+        print_quantifier(p, node, outer);
+        break;
+    }
+}
+
+static void print_form(struct printer *p, const struct expr *node, int outer) {
+    const struct op_info *info = &op_table[node->op];
+    // ?: has no row precedence of its own arms: all three are printed tighter than it.
+    bool parens = info->form != FORM_CALL && info->precedence < outer;
+    strbuf_puts(p->out, parens ? "(" : "");
+    switch (info->form) {
+    case FORM_INFIX: {
+        // Comparisons do not associate; - and / and % take a tighter right operand.
+        bool comparison = info->precedence == 5;
+        print(p, node->args[0], info->precedence + comparison);
+        strbuf_printf(p->out, " %s ", info->surface);
+        print(p, node->args[1], info->precedence + 1);
+        break;
+    }
+    case FORM_PREFIX:
+        strbuf_printf(p->out, node->op == OP_NOT ? "%s " : "%s", info->surface);
+        print(p, node->args[0], info->precedence);
+        break;
+    case FORM_TERNARY:
+        print(p, node->args[0], 2);
+        strbuf_puts(p->out, " ? ");
+        print(p, node->args[1], 2);
+        strbuf_puts(p->out, " : ");
+        print(p, node->args[2], 1);
+        break;
+    default:
+        strbuf_printf(p->out, "%s(", info->surface);
+        for (int i = 0; i < node->arity; i++) {
+            strbuf_puts(p->out, i ? ", " : "");
+            print(p, node->args[i], 0);
+        }
+        strbuf_puts(p->out, ")");
+        break;
+    }
+    strbuf_puts(p->out, parens ? ")" : "");
+}
+
+static void print(struct printer *p, const struct expr *node, int outer) {
+    if (p->out->length - p->begin > LENGTH_LIMIT)
+        return;
+    if (node->op == OP_TO_REAL) // implicit in the language
+        print(p, node->args[0], outer);
+    else if (node->op == OP_IN_POW2) {
+        strbuf_puts(p->out, outer > 5 ? "(" : "");
+        print(p, node->args[0], 6);
+        strbuf_puts(p->out, " in pow2(");
+        print(p, node->args[1], 0);
+        strbuf_puts(p->out, " .. ");
+        print(p, node->args[2], 0);
+        strbuf_puts(p->out, outer > 5 ? "))" : ")");
+    } else if (op_table[node->op].form == FORM_LEAF)
+        print_leaf(p, node, outer);
+    else
+        print_form(p, node, outer);
+}
+
+void expr_print(const struct expr *root, const struct expr_names *names, struct strbuf *out) {
+    struct printer p = {names, out, out->length};
+    print(&p, root, 0);
+    if (out->length - p.begin > LENGTH_LIMIT)
+        strbuf_puts(out, " ...");
+}

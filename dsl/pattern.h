@@ -1,0 +1,102 @@
+// The checked pattern: result of the check stage, input of everything after it.
+//
+// Pure data in the compilation's arena. `keep` and `score` are nodes of `graph`. All names are
+// resolved, functions and uses inlined, constants folded; what a run decides (sizes, parameters,
+// inputs) is still symbolic.
+#ifndef HEDDLE_DSL_PATTERN_H
+#define HEDDLE_DSL_PATTERN_H
+
+#include "compiler/base/diag.h"
+#include "compiler/base/strbuf.h"
+#include "dsl/expr.h"
+
+struct pattern_param { // OP_PARAM index (scalars) or OP_TABLE index (per head) counts separately
+    const char *name;
+    enum type type; // TYPE_INT or TYPE_REAL
+    bool per_head;
+    uint16_t index; // among the scalars, or among the tables
+    // Value when the user gives none: over sizes, heads, earlier parameters, and for a table
+    // `head`. Never NULL.
+    const struct expr *fallback;
+    struct span span;
+};
+
+// How one index of an input or a map is typed; gives its extent for a problem.
+enum index_kind {
+    INDEX_HEAD,
+    INDEX_KV_HEAD,
+    INDEX_BATCH,
+    INDEX_TOKEN,
+    INDEX_AXIS,
+    INDEX_BLOCKS,
+    INDEX_RANGE
+};
+struct pattern_index {
+    enum index_kind kind;
+    uint16_t axis; // of INDEX_AXIS and INDEX_BLOCKS
+    // INDEX_BLOCKS: block size, extent = ceildiv(size(axis), block). INDEX_RANGE (maps): extent.
+    // A uniform expression.
+    const struct expr *extent;
+};
+
+struct pattern_input {
+    const char *name;
+    enum type type; // TYPE_INT (int32 in memory) or TYPE_REAL (float32)
+    int index_count;
+    struct pattern_index indices[MAX_INDICES];
+    struct span span;
+};
+
+struct pattern_map { // map M[a in A, b in B] = P: a table of bytes, filled when the plan is made
+    const char *name;
+    int index_count;
+    struct pattern_index indices[MAX_INDICES]; // values run from 0
+    const struct expr *body; // boolean over OP_VAR 0 .. index_count-1, uniform otherwise
+    struct span span;
+};
+
+struct pattern_require {
+    const struct expr *condition; // uniform (may depend on head)
+    const char *message;          // or NULL
+    struct span span;
+};
+
+struct pattern_const {
+    const char *name;
+    enum type type;
+    union value value;
+    struct span span;
+};
+
+struct pattern {
+    const char *name;
+    const char *path;
+    struct expr_graph *graph;
+    struct diags *diags; // sources, for messages that name a place later
+    int axis_count;
+    const char *axes[MAX_AXES]; // outermost first, the last is fastest
+    struct span axes_span;
+
+    struct pattern_const *consts;
+    int const_count;
+    struct pattern_param *params; // in order of declaration
+    int param_count, scalar_count, table_count;
+    struct pattern_input *inputs;
+    int input_count;
+    struct pattern_map *maps;
+    int map_count;
+    struct pattern_require *requires;
+    int require_count;
+
+    const struct expr *keep;  // boolean
+    const struct expr *score; // real, or NULL for the plain scaled logit
+};
+
+// The stage's dump (`--emit=pattern`): normal form, stable, shared nodes named once.
+void pattern_print(const struct pattern *pattern, struct strbuf *out);
+// Names for expr_print.
+struct expr_names pattern_names(const struct pattern *pattern, struct arena *arena);
+// A digest of everything that decides the compiled code (constants included, names excluded).
+uint64_t pattern_fingerprint(const struct pattern *pattern);
+
+#endif

@@ -1,0 +1,181 @@
+// heddle: sparse attention from pattern files.
+//
+// A host program makes a context (one device, one thread pool), loads patterns, makes a plan for a
+// problem (shapes, dtype, parameters) and runs it on tensors, as often as it likes:
+//
+//   struct heddle_context *ctx;   struct heddle_pattern *pat;   struct heddle_plan *plan;
+//   heddle_context_create(NULL, &ctx);
+//   heddle_pattern_load(ctx, "patterns/window.heddle", NULL, &pat);
+//   struct heddle_problem problem = HEDDLE_PROBLEM_INIT;
+//   problem.sizes[0] = 4096;  problem.heads = problem.kv_heads = 8;  problem.dim = 64;
+//   heddle_plan_create(ctx, pat, &problem, &plan);
+//   heddle_run(plan, &tensors, NULL);
+//   heddle_plan_destroy(plan);  heddle_pattern_destroy(pat);  heddle_context_destroy(ctx);
+//
+// Every function that can fail returns a status; heddle_last_error gives the message of the calling
+// thread's last failure. The library never exits and never prints.
+//
+// Threads: one context may be used from many threads. A plan may be run by one thread at a time;
+// two plans run side by side.
+#ifndef HEDDLE_H
+#define HEDDLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum heddle_status {
+    HEDDLE_OK = 0,
+    HEDDLE_BAD_ARGUMENT,  // the caller's: a value out of range, a missing pointer, an unknown name
+    HEDDLE_PATTERN_ERROR, // the pattern's text is wrong, or a `require` of it fails for the problem
+    HEDDLE_LIMIT,         // right, but larger than this version handles
+    HEDDLE_OUT_OF_MEMORY,
+    HEDDLE_IO_ERROR,     // a file could not be read or written
+    HEDDLE_DEVICE_ERROR, // no such device, or its driver failed
+    HEDDLE_INTERNAL      // a bug in heddle
+};
+
+enum heddle_dtype { HEDDLE_F32 = 0, HEDDLE_F16, HEDDLE_BF16 };
+enum heddle_target { HEDDLE_TARGET_AUTO = 0, HEDDLE_TARGET_CPU, HEDDLE_TARGET_CUDA };
+
+enum { HEDDLE_MAX_AXES = 3 };
+
+struct heddle_context;
+struct heddle_pattern;
+struct heddle_plan;
+
+// ---- context -------------------------------------------------------------------------------
+
+struct heddle_context_options {
+    size_t struct_bytes;       // sizeof(struct heddle_context_options): older callers stay valid
+    enum heddle_target target; // default AUTO: this version runs on the CPU
+    int threads; // worker threads, 0 (default): one per processor this process may use
+    const char *const
+        *import_dirs; // further folders that `import` searches; borrowed during the call
+    int import_dir_count;
+};
+
+// options NULL: all defaults. On failure *out_context is NULL (and heddle_last_error has the
+// message). HEDDLE_BAD_ARGUMENT, HEDDLE_DEVICE_ERROR (a CUDA target where there is none),
+// HEDDLE_OUT_OF_MEMORY.
+enum heddle_status heddle_context_create(const struct heddle_context_options *options,
+                                         struct heddle_context **out_context);
+// NULL is fine. Everything made from the context must be destroyed before.
+void heddle_context_destroy(struct heddle_context *context);
+
+// Message of this thread's last failed call. Never NULL; valid until the thread's next failure.
+const char *heddle_last_error(void);
+const char *heddle_status_name(enum heddle_status status); // "bad argument", ...
+const char *heddle_version(void);                          // "0.1.0"
+
+// ---- patterns ------------------------------------------------------------------------------
+
+struct heddle_assignment { // of a constant, as text: {"block", "128"}
+    const char *name, *value;
+};
+
+struct heddle_pattern_options {
+    size_t struct_bytes;
+    const char *name; // which pattern of the file; NULL: the one named like the file, else the last
+    const struct heddle_assignment *consts;
+    int const_count;
+};
+
+// Reads, checks and analyses a pattern file; compiles its planner. Kernels are compiled when a
+// plan first needs them. HEDDLE_PATTERN_ERROR: heddle_last_error holds all diagnostics, formatted.
+// HEDDLE_IO_ERROR, HEDDLE_BAD_ARGUMENT, HEDDLE_LIMIT, HEDDLE_OUT_OF_MEMORY, HEDDLE_INTERNAL.
+enum heddle_status heddle_pattern_load(struct heddle_context *context, const char *path,
+                                       const struct heddle_pattern_options *options,
+                                       struct heddle_pattern **out_pattern);
+// The same for text already in memory; `name` stands for the path in messages.
+enum heddle_status heddle_pattern_parse(struct heddle_context *context, const char *name,
+                                        const char *text, size_t length_bytes,
+                                        const struct heddle_pattern_options *options,
+                                        struct heddle_pattern **out_pattern);
+void heddle_pattern_destroy(struct heddle_pattern *pattern); // NULL is fine; plans first
+
+// ---- plans ---------------------------------------------------------------------------------
+
+struct heddle_param { // a scalar (count 1) or a per-head table (count heads, or 1 for all)
+    const char *name;
+    int count;
+    const int64_t *ints; // one of the two; reals are accepted for real parameters only
+    const double *reals;
+};
+
+enum heddle_element { HEDDLE_INT32 = 0, HEDDLE_INT64, HEDDLE_FLOAT32 };
+
+struct heddle_input { // an `input` array, row-major over its declared indices
+    const char *name;
+    const void *data; // borrowed while the call lasts: the plan keeps a copy
+    enum heddle_element element;
+    int rank;
+    int64_t shape[4];
+};
+
+struct heddle_problem {
+    size_t struct_bytes;
+    int64_t
+        sizes[HEDDLE_MAX_AXES]; // of the pattern's axes, in declaration order; keys cover the grid
+    int64_t queries;            // 0: as many as keys; otherwise the last `queries` positions
+    int64_t batch, heads, kv_heads; // kv_heads divides heads
+    int64_t dim;                    // 8..256
+    enum heddle_dtype dtype;
+    double scale; // 0: 1/sqrt(dim)
+    const struct heddle_param *params;
+    int param_count;
+    const struct heddle_input *inputs;
+    int input_count;
+};
+#define HEDDLE_PROBLEM_INIT                                                                        \
+    {                                                                                              \
+        .struct_bytes = sizeof(struct heddle_problem), .batch = 1, .heads = 1, .kv_heads = 1,      \
+        .dim = 64, .dtype = HEDDLE_F32                                                             \
+    }
+
+// Checks the problem against the pattern (every `require`, table lengths, index ranges, integer
+// overflow, divisors), makes the work lists, and compiles the kernel when this pattern has none yet
+// for this dtype and dim. HEDDLE_PATTERN_ERROR: a `require` failed or an expression has no value
+// for this problem; the message names file, line, column and values. HEDDLE_BAD_ARGUMENT,
+// HEDDLE_LIMIT, HEDDLE_OUT_OF_MEMORY, HEDDLE_INTERNAL.
+enum heddle_status heddle_plan_create(struct heddle_context *context,
+                                      struct heddle_pattern *pattern,
+                                      const struct heddle_problem *problem,
+                                      struct heddle_plan **out_plan);
+void heddle_plan_destroy(struct heddle_plan *plan); // NULL is fine
+
+struct heddle_plan_info {
+    size_t struct_bytes;
+    int64_t queries, keys;
+    int64_t computed_pairs; // pairs in the tiles of all batches and heads
+    int64_t plan_bytes;
+    double plan_ms, compile_ms;
+};
+void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info);
+
+// ---- running -------------------------------------------------------------------------------
+
+struct heddle_tensor {  // [batch, heads, tokens, dim] in whatever order: strides in elements
+    void *data;         // aligned to its element
+    int64_t strides[4]; // batch, head, token, dim; all 0: contiguous in the order above
+};
+
+struct heddle_tensors {
+    struct heddle_tensor q, k, v, o; // k, v have kv_heads heads; o is shaped like q
+    float *lse; // or NULL; [batch, heads, queries], natural logarithm, contiguous
+};
+
+// Computes o (and lse). A query that keeps nothing gets 0 and -infinity. `stream` is for CUDA
+// targets and must be NULL on the CPU, where the call returns when the result is there.
+// HEDDLE_BAD_ARGUMENT: a missing or misaligned tensor.
+enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
+                              void *stream);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,78 @@
+// Stage `plan`: a compiled pattern and a problem -> bound arguments and work lists.
+//
+// The library's own view of struct heddle_plan, for the command line, tests and launch: the public
+// header gives hosts less. Read-only after plan_create.
+#ifndef HEDDLE_RUNTIME_PLAN_H
+#define HEDDLE_RUNTIME_PLAN_H
+
+#include "compiler/abi.h"
+#include "compiler/base/status.h"
+#include "compiler/program.h"
+
+#include <stdbool.h>
+
+struct plan_options {
+    bool lists_only; // no kernel: explain, draw, tests
+    bool key_major;  // lists of query boxes per key box (backward's side); implies lists_only
+    int basis;       // force a basis (index into facts), -1: chosen by counting
+    int64_t query_tile[ABI_AXES], key_tile[ABI_AXES]; // force tile shapes; all 0: chosen
+    int64_t run_room; // runs per list before merging to a hull; 0: default 4096
+};
+
+struct plan_counts {
+    int64_t lists, items; // lists are shared by heads of a class; items are not
+    int64_t runs;
+    int64_t full_tiles, partial_tiles; // of all items
+    int64_t computed_pairs;            // tiles x tile keys x rows of the item, all items
+    int64_t merged_lists;              // lists that met run_room and were merged
+    int64_t least_tiles, most_tiles;   // of an item
+    int64_t plan_bytes;
+};
+
+struct plan {
+    struct program *program; // borrowed
+    struct arena arena;      // everything below that is small
+    struct plan_options options;
+
+    // The problem, checked.
+    int64_t size[ABI_AXES], keys, queries, query_offset;
+    int64_t batch, heads, kv_heads, dim;
+    enum heddle_dtype dtype;
+    double scale;
+
+    // Bound arguments: env, geometry and lists, as the kernel takes them; tensors still NULL.
+    struct abi_launch launch;
+    int basis;                    // which of the facts' bases
+    int basis_axes;               // how many basis axes are in use
+    int64_t query_tile[ABI_AXES]; // box extents of an item
+    int64_t row_count;            // rows of launch.list_of's values (classes x batches)
+    struct plan_counts counts;
+
+    void *kernel; // abi_attention_fn, NULL with lists_only
+    int64_t scratch_bytes;
+    double plan_ms, compile_ms;
+};
+
+enum heddle_status plan_create(struct program *program, const struct heddle_problem *problem,
+                               const struct plan_options *options, struct plan **out_plan,
+                               struct error *error);
+void plan_destroy(struct plan *plan);
+
+// The item side's box `box` of head `head` in batch `batch`, as the compiled functions take it.
+struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box);
+// Runs of one item: [*out_begin, *out_end) of plan->launch.runs.
+void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_t box,
+                    int64_t *out_begin, int64_t *out_end);
+
+// Does query `query_row` (0 .. queries) keep key `key_token`? By the reference meaning, one pair.
+bool plan_keeps(const struct plan *plan, int64_t batch, int64_t head, int64_t query_row,
+                int64_t key_token);
+
+// Kept pairs of all batches and heads: exact while the partial tiles hold at most `budget_pairs`
+// pairs to test, else an estimate from an even sample of items (*out_exact says which).
+int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out_exact);
+
+// Stage dump `plan`: geometry, counts, and the runs of the first lists.
+void plan_print(const struct plan *plan, struct strbuf *out);
+
+#endif
