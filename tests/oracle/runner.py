@@ -79,11 +79,8 @@ def assignment(value):
 
 
 def problem_flags(problem, axes, consts, folder):
-    """The command-line flags of a problem; inputs are written into `folder`."""
-    flags = ["--axes", ",".join(f"{a}={n}" for a, n in zip(axes, problem.sizes)),
-             "--heads", str(problem.heads)]
-    if problem.queries:
-        flags += ["--queries", str(problem.queries)]
+    """Sizes, parameters and inputs as command-line flags; inputs are written into `folder`."""
+    flags = ["--axes", ",".join(f"{a}={n}" for a, n in zip(axes, problem.sizes))]
     for name, value in problem.params.items():
         flags += ["--const" if name in consts else "--param", f"{name}={assignment(value)}"]
     for name, array in problem.inputs.items():
@@ -93,11 +90,11 @@ def problem_flags(problem, axes, consts, folder):
     return flags
 
 
-def draw(heddle, pattern, problem, axes=None, consts=("block",), path=None):
-    from masks import axes_of
+def draw(heddle, path, problem, axes, consts=("block",)):
+    """What `heddle draw` prints for the problem's head."""
     with tempfile.TemporaryDirectory() as folder:
-        return call([heddle, "draw", path or pattern_file(pattern),
-                     *problem_flags(problem, axes or axes_of(pattern), consts, folder),
+        return call([heddle, "draw", path, *problem_flags(problem, axes, consts, folder),
+                     "--queries", str(problem.query_count), "--heads", str(problem.heads),
                      "--head", str(problem.head), "--format", "txt"])
 
 

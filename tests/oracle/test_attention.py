@@ -65,8 +65,7 @@ def check(heddle, name, problem, shape):
     k = rng.standard_normal((batch, kv_heads, problem.keys, dim), np.float32)
     v = rng.standard_normal((batch, kv_heads, problem.keys, dim), np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        flags = problem_flags(replace(problem, queries=0), masks.axes_of(name), ("block",), folder)
-        del flags[2:4]      # --heads: run() passes it
+        flags = problem_flags(problem, masks.axes_of(name), ("block",), folder)
         if scale:
             flags += ["--scale", repr(scale)]
         store = np.float16 if dtype == "fp16" and seed % 2 else np.float32

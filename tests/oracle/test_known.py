@@ -4,11 +4,9 @@ Usage: test_known.py [HEDDLE]      without HEDDLE only the oracle is tested
 """
 import sys
 
-import numpy as np
-
 import masks
 from known import BLOCK_MAPS, HALF_WIDTHS, KNOWN
-from runner import Runner, draw
+from runner import Runner, draw, pattern_file
 
 
 def check_known(run, heddle):
@@ -18,7 +16,8 @@ def check_known(run, heddle):
                  lambda: run.equal(masks.picture(masks.MASKS[known.pattern](problem)), known.rows))
         if heddle:
             run.case(f"draw {known.name}",
-                     lambda: run.equal(draw(heddle, known.pattern, problem), known.rows))
+                     lambda: run.equal(draw(heddle, pattern_file(known.pattern), problem,
+                                            masks.axes_of(known.pattern)), known.rows))
 
 
 def check_radial_code(run):

@@ -17,7 +17,7 @@ import numpy as np
 
 import masks
 from problems import random_problem
-from runner import PATTERNS, CallFailed, Runner, draw, first_difference, pattern_file, problem_flags, run
+from runner import PATTERNS, Runner, draw, first_difference, pattern_file, problem_flags, run
 
 DIMS = (64, 256)
 
@@ -37,15 +37,14 @@ def kernel_weights(heddle, path, problem, axes, consts=("block",)):
     v = one_hot(problem.keys)
     q = np.zeros((len(v), problem.heads, problem.query_count, v.shape[3]), np.float32)
     with tempfile.TemporaryDirectory() as folder:
-        flags = problem_flags(replace(problem, queries=0), axes, consts, folder)
-        del flags[2:4]      # --heads: run() passes it
+        flags = problem_flags(problem, axes, consts, folder)
         out, lse = run(heddle, path, flags, q, np.zeros_like(v), v, folder)
     weights = np.concatenate(list(out), axis=2)[:, :, :problem.keys]
     return weights, lse[0]
 
 
 def check_drawing(heddle, name, problem):
-    drawn = draw(heddle, name, problem)
+    drawn = draw(heddle, pattern_file(name), problem, masks.axes_of(name))
     expected = masks.picture(masks.MASKS[name](problem))
     assert drawn == expected, f"{problem}\n{first_difference(drawn, expected)}"
 
