@@ -59,6 +59,8 @@ struct expr {
     uint8_t arity;
     uint8_t deps;
     uint16_t vars; // bit n: quantifier variable n is free here (numbered by nesting depth)
+    uint32_t depth;  // longest path to a leaf
+    uint32_t weight; // nodes of the text form, saturating; the checker bounds both
     uint32_t id;   // dense, from 0, in order of creation: arguments come before their users
     union {
         int64_t i; // OP_INT; OP_BOOL (0, 1)
