@@ -80,6 +80,7 @@ static uint8_t leaf_deps(const struct expr *node) {
     switch (node->op) {
     case OP_COORD:
     case OP_TOKEN:
+    case OP_PLACE:
         return node->payload.ref.side == SIDE_QUERY ? DEP_QUERY : DEP_KEY;
     case OP_HEAD:
     case OP_KV_HEAD:
@@ -261,4 +262,32 @@ enum op op_lookup(const char *surface, const enum type *types, int count, uint32
         }
     *out_converts = 0;
     return OP_COUNT_;
+}
+
+struct rewriter {
+    struct expr_graph *graph;
+    const struct expr **done; // by id of the old node
+    const struct expr *(*replace)(void *, const struct expr *, const struct expr *const *);
+    void *context;
+};
+
+static const struct expr *rewrite(struct rewriter *rewriter, const struct expr *node) {
+    if (rewriter->done[node->id])
+        return rewriter->done[node->id];
+    const struct expr *args[MAX_EXPR_ARGS];
+    for (int i = 0; i < node->arity; i++)
+        args[i] = rewrite(rewriter, node->args[i]);
+    const struct expr *out = rewriter->replace(rewriter->context, node, args);
+    if (!out)
+        out = node->arity ? expr_rebuild(rewriter->graph, node, args) : node;
+    return rewriter->done[node->id] = out;
+}
+
+const struct expr *expr_rewrite(struct expr_graph *graph, const struct expr *root,
+                                const struct expr *(*replace)(void *, const struct expr *,
+                                                              const struct expr *const *),
+                                void *context) {
+    struct rewriter rewriter = {graph, NULL, replace, context};
+    rewriter.done = ARENA_ARRAY(graph->arena, const struct expr *, root->id + 1);
+    return rewrite(&rewriter, root);
 }

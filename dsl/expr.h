@@ -58,10 +58,10 @@ struct expr {
     enum type type;
     uint8_t arity;
     uint8_t deps;
-    uint16_t vars; // bit n: quantifier variable n is free here (numbered by nesting depth)
+    uint16_t vars;   // bit n: quantifier variable n is free here (numbered by nesting depth)
     uint32_t depth;  // longest path to a leaf
     uint32_t weight; // nodes of the text form, saturating; the checker bounds both
-    uint32_t id;   // dense, from 0, in order of creation: arguments come before their users
+    uint32_t id;     // dense, from 0, in order of creation: arguments come before their users
     union {
         int64_t i; // OP_INT; OP_BOOL (0, 1)
         double r;  // OP_REAL
@@ -116,6 +116,14 @@ static inline bool expr_is_int(const struct expr *e, int64_t value) {
 static inline bool expr_is_bool(const struct expr *e, bool value) {
     return e->op == OP_BOOL && e->payload.i == (int64_t)value;
 }
+
+// Rewrites a graph from the leaves up, each node once: `replace` gets a node and its rewritten
+// arguments, and returns its replacement, or NULL for the same operation on those arguments.
+const struct expr *expr_rewrite(struct expr_graph *graph, const struct expr *root,
+                                const struct expr *(*replace)(void *context,
+                                                              const struct expr *node,
+                                                              const struct expr *const *args),
+                                void *context);
 
 // ---- the table ----------------------------------------------------------------------------
 

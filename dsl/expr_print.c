@@ -115,6 +115,19 @@ static void print_leaf(struct printer *p, const struct expr *node, int outer) {
     case OP_VAR:
         print_variable(p, index);
         break;
+    case OP_PLACE:
+        strbuf_printf(p->out, "%s%u", node->payload.ref.side == SIDE_QUERY ? "item" : "list",
+                      index);
+        break;
+    case OP_RESIDUE:
+        strbuf_printf(p->out, "residue%u", index);
+        break;
+    case OP_DILATION:
+        strbuf_printf(p->out, "dilation%u", index);
+        break;
+    case OP_ENUM:
+        strbuf_printf(p->out, "n%u", index);
+        break;
     case OP_TABLE:
         print_indices(p, names->tables[index], node);
         break;

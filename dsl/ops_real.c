@@ -18,6 +18,8 @@ static union value as_bool(bool b) {
     return (union value){.b = b};
 }
 
+static const double FLOOR_LIMIT = 0x1p62;
+
 #define EVAL_REAL(name, formula)                                                                   \
     union value eval_##name(const union value *args, enum eval_fault *fault) {                     \
         UNUSED(fault);                                                                             \
@@ -33,6 +35,10 @@ static union value routine(enum alg_math function, double x) {
 }
 
 EVAL_REAL(to_real, as_real((double)args[0].i))
+EVAL_REAL(floor, ((union value){.i = args[0].r < FLOOR_LIMIT ? args[0].r > -FLOOR_LIMIT
+                                                                   ? (int64_t)floor(args[0].r)
+                                                                   : -((int64_t)1 << 62)
+                                                             : (int64_t)1 << 62}))
 EVAL_REAL(rneg, as_real(-args[0].r))
 EVAL_REAL(radd, as_real(args[0].r + args[1].r))
 EVAL_REAL(rsub, as_real(args[0].r - args[1].r))
@@ -58,6 +64,10 @@ EVAL_REAL(rne, as_bool(!(args[0].r == args[1].r)))
     }
 
 POINT1(to_real, a1(alg, ALG_I_TO_R, args[0]))
+POINT1(floor, a1(alg, ALG_R_TO_I,
+                 a1(alg, ALG_R_FLOOR,
+                    a2(alg, ALG_R_MAX, a2(alg, ALG_R_MIN, args[0], a_real(alg, FLOOR_LIMIT)),
+                       a_real(alg, -FLOOR_LIMIT)))))
 POINT1(rneg, a1(alg, ALG_R_NEG, args[0]))
 POINT1(radd, a2(alg, ALG_R_ADD, args[0], args[1]))
 POINT1(rsub, a2(alg, ALG_R_SUB, args[0], args[1]))
@@ -86,6 +96,9 @@ static struct box real_box(struct alg *alg, aval lo, aval hi) {
 
 void box_to_real(struct alg *alg, const struct box *args, struct box *out) {
     *out = box_of(point_to_real(alg, &args[0].lo), point_to_real(alg, &args[0].hi));
+}
+void box_floor(struct alg *alg, const struct box *args, struct box *out) {
+    *out = box_of(point_floor(alg, &args[0].lo), point_floor(alg, &args[0].hi));
 }
 void box_rneg(struct alg *alg, const struct box *args, struct box *out) {
     *out = box_of(point_rneg(alg, &args[0].hi), point_rneg(alg, &args[0].lo));
