@@ -1,0 +1,203 @@
+// heddle compile: the text of any stage of the pipeline.
+#include "cli/command.h"
+#include "cli/problem.h"
+#include "compiler/pipeline.h"
+#include "dsl/check.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_STAGES = 32, MAX_FILE_BYTES = 16 << 20 };
+
+struct compile_args {
+    const char *emit, *output;
+};
+
+#define MEMBER(name) offsetof(struct compile_args, name)
+static const struct option_row compile_options[] = {
+    {"emit", 0, OPTION_TEXT, MEMBER(emit), "STAGE,...", "ast, pattern, facts, schedule, llvm, asm",
+     NULL},
+    {"output", 'o', OPTION_TEXT, MEMBER(output), "FILE", "(standard output)", NULL},
+};
+
+struct compile {
+    struct compile_args args;
+    struct problem_args problem_args;
+    const char *stages[MAX_STAGES]; // asked for, in the pipeline's order
+    int stage_count;
+    struct problem problem;
+    struct plan *plan;
+    struct strbuf out;
+};
+
+// Notes which of the known stages the comma list names. `list` is cut up.
+static int mark_stages(char *list, const char *const *known, int known_count, bool *asked) {
+    for (char *name = strtok(list, ","); name; name = strtok(NULL, ",")) {
+        int i = 0;
+        while (i < known_count && strcmp(name, known[i]) != 0)
+            i++;
+        if (i == known_count)
+            return usage_error("--emit: this version has no stage '%s'%s", name,
+                               did_you_mean(name, known, known_count).text);
+        asked[i] = true;
+    }
+    return EXIT_DONE;
+}
+
+// --emit's names, in the order of the pipeline.
+static int choose_stages(struct compile *compile) {
+    const char *const *known = pipeline_stage_names();
+    bool asked[MAX_STAGES] = {false};
+    int known_count = 0;
+    while (known[known_count] && known_count < MAX_STAGES)
+        known_count++;
+    if (!compile->args.emit)
+        return usage_error("compile what? --emit=STAGE,... (heddle compile --help)");
+    char *list = strdup(compile->args.emit);
+    int status = list ? mark_stages(list, known, known_count, asked) : EXIT_DEVICE;
+    free(list);
+    for (int i = 0; i < known_count; i++)
+        if (asked[i])
+            compile->stages[compile->stage_count++] = known[i];
+    if (status == EXIT_DONE && compile->stage_count == 0)
+        return usage_error("--emit: no stage is named");
+    return status;
+}
+
+static bool is_text_stage(const char *stage) { // needs only the file
+    return strcmp(stage, "ast") == 0;
+}
+
+static bool needs_plan(const char *stage) {
+    return !is_text_stage(stage) && strcmp(stage, "pattern") != 0 && strcmp(stage, "facts") != 0;
+}
+
+struct source_text {
+    const char *path;
+    char *text; // owned
+    size_t length_bytes;
+};
+
+static int read_source(struct source_text *source) {
+    const char *problem = NULL;
+    FILE *file = fopen(source->path, "rb");
+    source->text = file ? malloc(MAX_FILE_BYTES + 1) : NULL;
+    if (source->text)
+        source->length_bytes = fread(source->text, 1, MAX_FILE_BYTES + 1, file);
+    if (!source->text || ferror(file))
+        problem = strerror(errno);
+    else if (source->length_bytes > MAX_FILE_BYTES)
+        problem = "is larger than 16 MiB";
+    if (file)
+        fclose(file);
+    if (problem)
+        complain("%s: %s", source->path, problem);
+    return problem ? EXIT_INPUT : EXIT_DONE;
+}
+
+static int dump_ast_text(struct compile *compile, const struct source_text *source,
+                         struct arena *arena) {
+    struct diags diags;
+    struct error error = {0};
+    diags_init(&diags, arena);
+    enum heddle_status status = parse_dump(arena, &diags, source->path, source->text,
+                                           source->length_bytes, &compile->out, &error);
+    if (status != HEDDLE_PATTERN_ERROR)
+        return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
+    struct strbuf shown = {0};
+    diags_print(&diags, &shown);
+    fputs(shown.text ? shown.text : "heddle: no memory for the diagnostics\n", stderr);
+    strbuf_finish(&shown);
+    error_finish(&error);
+    return EXIT_PATTERN;
+}
+
+// Memory that runs out comes back here.
+static int dump_ast_guarded(struct compile *compile, const struct source_text *source) {
+    struct arena arena;
+    jmp_buf escape;
+    arena_init(&arena, 0);
+    arena.escape = &escape;
+    int status;
+    if (setjmp(escape) == 0) {
+        status = dump_ast_text(compile, source, &arena);
+    } else {
+        complain("%s: too large for the memory that parsing may use", source->path);
+        status = EXIT_DEVICE;
+    }
+    arena_finish(&arena);
+    return status;
+}
+
+static int dump_ast(struct compile *compile, const char *file) {
+    char path[4096];
+    struct source_text source = {.path = path};
+    problem_find_file(file, path);
+    int status = read_source(&source);
+    if (status == EXIT_DONE)
+        status = dump_ast_guarded(compile, &source);
+    free(source.text);
+    return status;
+}
+
+// The pattern is compiled, and the plan made, when the first stage needs them.
+static int dump_later(struct compile *compile, const char *stage, const char *file) {
+    int status = EXIT_DONE;
+    if (!compile->problem.program)
+        status = problem_load(&compile->problem, &compile->problem_args, file);
+    if (status == EXIT_DONE && needs_plan(stage) && !compile->plan) {
+        status = problem_bind(&compile->problem, &compile->problem_args, NULL, true);
+        if (status == EXIT_DONE)
+            status = problem_plan(&compile->problem, false, &compile->plan);
+    }
+    struct error error = {0};
+    if (status == EXIT_DONE && program_dump(compile->problem.program, compile->plan, stage,
+                                            &compile->out, &error) != HEDDLE_OK)
+        status = fail(&error);
+    return status;
+}
+
+static int write_out(const struct compile *compile) {
+    const char *path = compile->args.output;
+    FILE *file = path ? fopen(path, "wb") : stdout;
+    bool written = file && !compile->out.failed &&
+                   fwrite(compile->out.text, 1, compile->out.length, file) == compile->out.length;
+    if (file && path)
+        written = fclose(file) == 0 && written;
+    if (!written)
+        complain("%s: %s", path ? path : "standard output", strerror(errno));
+    return written ? EXIT_DONE : EXIT_INPUT;
+}
+
+static int execute(void *context, const char *file) {
+    struct compile *compile = context;
+    int status = problem_check_target(&compile->problem_args);
+    if (status == EXIT_DONE)
+        status = choose_stages(compile);
+    for (int i = 0; status == EXIT_DONE && i < compile->stage_count; i++) {
+        if (compile->stage_count > 1)
+            strbuf_printf(&compile->out, "== %s ==\n", compile->stages[i]);
+        status = is_text_stage(compile->stages[i]) ? dump_ast(compile, file)
+                                                   : dump_later(compile, compile->stages[i], file);
+    }
+    if (status == EXIT_DONE)
+        status = write_out(compile);
+    strbuf_finish(&compile->out);
+    plan_destroy(compile->plan);
+    problem_finish(&compile->problem);
+    return status;
+}
+
+int command_compile(int argc, char **argv) {
+    struct compile compile = {0};
+    const struct option_set sets[] = {OPTION_SET(compile_options, &compile.args),
+                                      PROBLEM_SET(&compile.problem_args)};
+    const struct option_use use = {
+        "compile FILE --emit=STAGE,...",
+        "Shows what a stage of the compiler makes. Stages that need a problem take\n"
+        "one axis as 4096, two as 64 x 64 and three as 16 x 32 x 32 without --axes.",
+        sets, 2};
+    return problem_command(&use, &compile.problem_args, argc, argv, execute, &compile);
+}

@@ -1,0 +1,156 @@
+// heddle explain: what a pattern costs, before any tensor exists.
+#include "cli/command.h"
+#include "cli/measure.h"
+#include "cli/progress.h"
+#include "cli/tiles.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+// Pairs of partial tiles that are tested to count kept pairs exactly: some seconds at most.
+static const int64_t kept_budget_pairs = (int64_t)1 << 26;
+
+struct explain {
+    struct problem_args args;
+    struct problem problem;
+    struct plan *plan;
+};
+
+struct spread { // of a count over items or heads
+    int64_t least, most, total, count;
+};
+
+struct costs {
+    int64_t pairs, kept_pairs;
+    bool kept_exact;
+    struct spread items, heads; // tiles
+};
+
+static void add(struct spread *spread, int64_t value) {
+    if (spread->count++ == 0)
+        spread->least = spread->most = value;
+    spread->least = value < spread->least ? value : spread->least;
+    spread->most = value > spread->most ? value : spread->most;
+    spread->total += value;
+}
+
+// How much longer the largest takes than the mean: 1 is even.
+static double imbalance(const struct spread *spread) {
+    double mean = (double)spread->total / (double)spread->count;
+    return mean > 0 ? (double)spread->most / mean : 1;
+}
+
+static struct costs count_costs(const struct plan *plan) {
+    struct costs costs = {.pairs = plan->batch * plan->heads * plan->queries * plan->keys};
+    struct progress progress;
+    progress_begin(&progress, "counting pairs", 0);
+    costs.kept_pairs = plan_kept_pairs(plan, kept_budget_pairs, &costs.kept_exact);
+    for (int64_t batch = 0; batch < plan->batch; batch++)
+        for (int64_t head = 0; head < plan->heads; head++) {
+            int64_t before = costs.items.total;
+            for (int64_t box = 0; box < plan->launch.box_count; box++)
+                add(&costs.items, item_tiles(plan, batch, head, box));
+            add(&costs.heads, costs.items.total - before);
+        }
+    progress_end(&progress);
+    return costs;
+}
+
+static void shape_text(const int64_t *extents, int first, char *out, size_t room) {
+    size_t used = 0;
+    for (int i = first; i < ABI_AXES && used < room; i++)
+        used += (size_t)snprintf(out + used, room - used, "%s%" PRId64, i > first ? " x " : "",
+                                 extents[i]);
+}
+
+static void print_text(const struct explain *explain, const struct costs *costs) {
+    const struct plan *plan = explain->plan;
+    const struct plan_counts *counts = &plan->counts;
+    char query_tile[80], key_tile[80];
+    shape_text(plan->query_tile, ABI_AXES - plan->basis_axes, query_tile, sizeof query_tile);
+    shape_text(plan->launch.tile, ABI_AXES - plan->basis_axes, key_tile, sizeof key_tile);
+    double pairs = (double)costs->pairs;
+    report_problem_text(&explain->problem, plan);
+    printf("pairs        %" PRId64 " of %" PRId64 " kept%s (%.4g %%)\n", costs->kept_pairs,
+           costs->pairs, costs->kept_exact ? "" : ", estimated",
+           100 * (double)costs->kept_pairs / pairs);
+    printf("             %" PRId64 " computed (%.4g %%), %.3g times the kept ones\n",
+           counts->computed_pairs, 100 * (double)counts->computed_pairs / pairs,
+           costs->kept_pairs ? (double)counts->computed_pairs / (double)costs->kept_pairs : 0);
+    printf("tiles        %" PRId64 " full, %" PRId64 " partial, in %" PRId64 " runs\n",
+           counts->full_tiles, counts->partial_tiles, counts->runs);
+    printf("items        %" PRId64 " query tiles of %s, key tiles of %s\n", counts->items,
+           query_tile, key_tile);
+    printf("imbalance    %.3g over query tiles (%" PRId64 " to %" PRId64
+           " key tiles), %.3g over "
+           "heads\n",
+           imbalance(&costs->items), costs->items.least, costs->items.most,
+           imbalance(&costs->heads));
+    if (counts->merged_lists)
+        printf("merged       %" PRId64 " of %" PRId64
+               " lists had more runs than fit and became hulls\n",
+               counts->merged_lists, counts->lists);
+    printf("plan         %.4g ms, %s\n", plan->plan_ms, bytes_text(counts->plan_bytes).text);
+}
+
+static void print_json(const struct explain *explain, const struct costs *costs) {
+    const struct plan *plan = explain->plan;
+    const struct plan_counts *counts = &plan->counts;
+    int first = ABI_AXES - plan->basis_axes;
+    struct json json;
+    json_open(&json, stdout);
+    report_problem_json(&json, &explain->problem, plan);
+    json_text(&json, "target", "cpu");
+    json_int(&json, "pairs", costs->pairs);
+    json_int(&json, "kept_pairs", costs->kept_pairs);
+    json_bool(&json, "kept_exact", costs->kept_exact);
+    json_int(&json, "computed_pairs", counts->computed_pairs);
+    json_real(&json, "density", (double)costs->kept_pairs / (double)costs->pairs);
+    json_real(&json, "computed_density", (double)counts->computed_pairs / (double)costs->pairs);
+    json_int(&json, "full_tiles", counts->full_tiles);
+    json_int(&json, "partial_tiles", counts->partial_tiles);
+    json_int(&json, "items", counts->items);
+    json_int(&json, "lists", counts->lists);
+    json_int(&json, "runs", counts->runs);
+    json_int(&json, "merged_lists", counts->merged_lists);
+    json_int(&json, "least_tiles", costs->items.least);
+    json_int(&json, "most_tiles", costs->items.most);
+    json_real(&json, "imbalance_items", imbalance(&costs->items));
+    json_real(&json, "imbalance_heads", imbalance(&costs->heads));
+    json_ints(&json, "query_tile", plan->query_tile + first, plan->basis_axes);
+    json_ints(&json, "key_tile", plan->launch.tile + first, plan->basis_axes);
+    json_real(&json, "plan_ms", plan->plan_ms);
+    json_int(&json, "plan_bytes", counts->plan_bytes);
+    json_close(&json);
+}
+
+static int execute(void *context, const char *file) {
+    struct explain *explain = context;
+    int status = problem_check_target(&explain->args);
+    if (status == EXIT_DONE)
+        status = problem_load(&explain->problem, &explain->args, file);
+    if (status == EXIT_DONE)
+        status = problem_bind(&explain->problem, &explain->args, NULL, false);
+    if (status == EXIT_DONE)
+        status = problem_plan(&explain->problem, true, &explain->plan);
+    if (status == EXIT_DONE) {
+        struct costs costs = count_costs(explain->plan);
+        if (explain->args.json)
+            print_json(explain, &costs);
+        else
+            print_text(explain, &costs);
+    }
+    plan_destroy(explain->plan);
+    problem_finish(&explain->problem);
+    return status;
+}
+
+int command_explain(int argc, char **argv) {
+    struct explain explain = {0};
+    const struct option_set sets[] = {PROBLEM_SET(&explain.args)};
+    const struct option_use use = {
+        "explain FILE", "Says what a pattern costs: pairs, tiles, balance, time.", sets, 1};
+    return problem_command(&use, &explain.args, argc, argv, execute, &explain);
+}

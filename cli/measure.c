@@ -1,0 +1,144 @@
+#include "cli/measure.h"
+
+#include "cli/command.h"
+#include "cli/device.h"
+#include "cli/progress.h"
+#include "runtime/launch.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+// Partial tiles are tested pair by pair up to this many pairs; beyond, kept pairs are an estimate.
+static const int64_t kept_budget_pairs = (int64_t)1 << 24;
+
+enum { MAX_THREADS = 4096 };
+
+static double now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+int measure(struct plan *plan, const struct tensors *tensors, int64_t threads, int64_t untimed,
+            int64_t repeats, struct timing *out) {
+    double *ms = calloc((size_t)repeats, sizeof *ms);
+    if (!ms) {
+        complain("no memory for %" PRId64 " timings", repeats);
+        return EXIT_DEVICE;
+    }
+    int workers = threads > MAX_THREADS ? MAX_THREADS : (int)threads;
+    struct error error = {0};
+    enum heddle_status status = HEDDLE_OK;
+    struct progress progress;
+    progress_begin(&progress, "running", untimed + repeats > 1 ? untimed + repeats : 0);
+    for (int64_t i = -untimed; i < repeats && status == HEDDLE_OK; i++) {
+        double begin = now_ms();
+        status = plan_run(plan, &tensors->run, workers, &error);
+        if (i >= 0)
+            ms[i] = now_ms() - begin;
+        progress_step(&progress, untimed + i + 1);
+    }
+    progress_end(&progress);
+    qsort(ms, (size_t)repeats, sizeof *ms, by_value);
+    *out = (struct timing){.median_ms = (ms[(repeats - 1) / 2] + ms[repeats / 2]) / 2,
+                           .least_ms = ms[0],
+                           .most_ms = ms[repeats - 1],
+                           .runs = repeats};
+    free(ms);
+    return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
+}
+
+struct figures figures_of(const struct plan *plan, const struct timing *timing) {
+    struct figures figures = {.timing = *timing};
+    figures.pairs = plan->batch * plan->heads * plan->queries * plan->keys;
+    figures.kept_pairs = plan_kept_pairs(plan, kept_budget_pairs, &figures.kept_exact);
+    figures.computed_pairs = plan->counts.computed_pairs;
+    double per_pair = 4 * (double)plan->dim / (timing->median_ms * 1e9);
+    figures.tflops_useful = per_pair * (double)figures.kept_pairs;
+    figures.tflops_computed = per_pair * (double)figures.computed_pairs;
+    return figures;
+}
+
+struct bytes_text bytes_text(int64_t bytes) {
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB"};
+    double value = (double)bytes;
+    int unit = 0;
+    for (; value >= 1024 && unit < 3; unit++)
+        value /= 1024;
+    struct bytes_text text;
+    snprintf(text.text, sizeof text.text, unit ? "%.1f %s" : "%.0f %s", value, units[unit]);
+    return text;
+}
+
+void report_problem_text(const struct problem *problem, const struct plan *plan) {
+    char axes[512];
+    problem_axes_text(problem, axes, sizeof axes);
+    printf("pattern      %s, %s\n", problem->program->pattern->name, axes);
+    printf("shape        batch %" PRId64 ", heads %" PRId64 " over %" PRId64 ", queries %" PRId64
+           ", keys %" PRId64 ", dim %" PRId64 ", %s\n",
+           plan->batch, plan->heads, plan->kv_heads, plan->queries, plan->keys, plan->dim,
+           dtype_name(plan->dtype));
+}
+
+void report_text(const struct problem *problem, const struct plan *plan,
+                 const struct figures *figures) {
+    struct cpu_device device;
+    cpu_device_query(&device);
+    const struct timing *timing = &figures->timing;
+    report_problem_text(problem, plan);
+    printf("target       cpu: %s, %d threads\n", device.name, device.threads);
+    printf("density      %s%.4g %% of the pairs kept, %.4g %% computed\n",
+           figures->kept_exact ? "" : "about ",
+           100 * (double)figures->kept_pairs / (double)figures->pairs,
+           100 * (double)figures->computed_pairs / (double)figures->pairs);
+    printf("time         %.4g ms", timing->median_ms);
+    if (timing->runs > 1)
+        printf(" (median of %" PRId64 ", %.4g to %.4g)", timing->runs, timing->least_ms,
+               timing->most_ms);
+    printf("\nTFLOP/s      %.4g useful, %.4g computed\n", figures->tflops_useful,
+           figures->tflops_computed);
+    printf("plan         %.4g ms, %s; compiled in %.4g ms\n", plan->plan_ms,
+           bytes_text(plan->counts.plan_bytes).text, plan->compile_ms);
+}
+
+void report_problem_json(struct json *json, const struct problem *problem,
+                         const struct plan *plan) {
+    const struct pattern *pattern = problem->program->pattern;
+    json_text(json, "pattern", pattern->name);
+    json_ints(json, "axes", problem->spec.sizes, pattern->axis_count);
+    json_int(json, "batch", plan->batch);
+    json_int(json, "heads", plan->heads);
+    json_int(json, "kv_heads", plan->kv_heads);
+    json_int(json, "queries", plan->queries);
+    json_int(json, "keys", plan->keys);
+    json_int(json, "dim", plan->dim);
+    json_text(json, "dtype", dtype_name(plan->dtype));
+}
+
+void report_json(struct json *json, const struct problem *problem, const struct plan *plan,
+                 const struct figures *figures) {
+    struct cpu_device device;
+    cpu_device_query(&device);
+    report_problem_json(json, problem, plan);
+    json_text(json, "target", "cpu");
+    json_text(json, "device", device.name);
+    json_int(json, "kept_pairs", figures->kept_pairs);
+    json_bool(json, "kept_exact", figures->kept_exact);
+    json_int(json, "computed_pairs", figures->computed_pairs);
+    json_real(json, "density", (double)figures->kept_pairs / (double)figures->pairs);
+    json_real(json, "ms", figures->timing.median_ms);
+    json_real(json, "ms_least", figures->timing.least_ms);
+    json_real(json, "ms_most", figures->timing.most_ms);
+    json_int(json, "repeats", figures->timing.runs);
+    json_real(json, "tflops_useful", figures->tflops_useful);
+    json_real(json, "tflops_computed", figures->tflops_computed);
+    json_real(json, "plan_ms", plan->plan_ms);
+    json_int(json, "plan_bytes", plan->counts.plan_bytes);
+    json_real(json, "compile_ms", plan->compile_ms);
+}

@@ -1,0 +1,41 @@
+// Timing a plan, and the figures that run and bench report.
+#ifndef HEDDLE_CLI_MEASURE_H
+#define HEDDLE_CLI_MEASURE_H
+
+#include "cli/json.h"
+#include "cli/problem.h"
+#include "cli/tensors.h"
+
+struct timing { // of the timed runs, in milliseconds
+    double median_ms, least_ms, most_ms;
+    int64_t runs;
+};
+
+// Runs `untimed` times, then `repeats` times against the clock. Exit status.
+int measure(struct plan *plan, const struct tensors *tensors, int64_t threads, int64_t untimed,
+            int64_t repeats, struct timing *out);
+
+struct figures {
+    struct timing timing;
+    int64_t pairs, kept_pairs, computed_pairs; // of all batches and heads
+    bool kept_exact;
+    double tflops_useful, tflops_computed; // 4 * dim * pairs / median time
+};
+
+struct figures figures_of(const struct plan *plan, const struct timing *timing);
+
+// The lines and keys that every report starts with: what was run, where, how fast.
+void report_text(const struct problem *problem, const struct plan *plan,
+                 const struct figures *figures);
+void report_json(struct json *json, const struct problem *problem, const struct plan *plan,
+                 const struct figures *figures);
+// The part of them that needs no run: pattern, axes, shape.
+void report_problem_text(const struct problem *problem, const struct plan *plan);
+void report_problem_json(struct json *json, const struct problem *problem, const struct plan *plan);
+// "12.3 MiB"
+struct bytes_text {
+    char text[32];
+};
+struct bytes_text bytes_text(int64_t bytes);
+
+#endif

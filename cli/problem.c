@@ -1,0 +1,257 @@
+#include "cli/problem.h"
+
+#include "cli/assign.h"
+#include "cli/command.h"
+#include "cli/progress.h"
+#include "runtime/shipped.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define MEMBER(name) offsetof(struct problem_args, name)
+
+static const char *const dtypes[] = {"fp32", "fp16", "bf16", NULL}; // as enum heddle_dtype
+static const char *const targets[] = {"auto", "cpu", "cuda", NULL}; // as enum heddle_target
+
+const struct option_row problem_options[PROBLEM_OPTIONS] = {
+    {"axes", 0, OPTION_LIST, MEMBER(axes), "y=128,x=128", "sizes of all axes, in any order", NULL},
+    {"queries", 0, OPTION_COUNT, MEMBER(queries), "N", "the last N positions (all)", NULL},
+    {"batch", 0, OPTION_COUNT, MEMBER(batch), "N", NULL, NULL},
+    {"heads", 0, OPTION_COUNT, MEMBER(heads), "N", "(1, 1)", NULL},
+    {"kv-heads", 0, OPTION_COUNT, MEMBER(kv_heads), "N", NULL, NULL},
+    {"dim", 0, OPTION_COUNT, MEMBER(dim), "N", "(as --heads, 64)", NULL},
+    {"dtype", 0, OPTION_CHOICE, MEMBER(dtype), "fp32|fp16|bf16", "(fp32 on the CPU)", dtypes},
+    {"param", 0, OPTION_LIST, MEMBER(params), "name=V", "per head: name=V,V,... or one for all",
+     NULL},
+    {"const", 0, OPTION_LIST, MEMBER(consts), "name=V", "a compile-time constant", NULL},
+    {"input", 0, OPTION_LIST, MEMBER(inputs), "name=FILE.npy", "int32, int64; float32 for real",
+     NULL},
+    {"pattern", 0, OPTION_TEXT, MEMBER(pattern), "NAME", "which pattern of the file", NULL},
+    {"scale", 0, OPTION_REAL, MEMBER(scale), "X", "of the logits (1/sqrt(dim))", NULL},
+    {"target", 0, OPTION_CHOICE, MEMBER(target), "auto|cpu|cuda", "where to run (auto: the CPU)",
+     targets},
+    {"json", 0, OPTION_FLAG, MEMBER(json), "", "results as one JSON object", NULL},
+};
+
+void problem_args_finish(struct problem_args *args) {
+    text_list_finish(&args->axes);
+    text_list_finish(&args->params);
+    text_list_finish(&args->consts);
+    text_list_finish(&args->inputs);
+}
+
+const char *dtype_name(enum heddle_dtype dtype) {
+    return dtypes[dtype];
+}
+
+void problem_axes_text(const struct problem *problem, char *out, size_t room) {
+    const struct pattern *pattern = problem->program->pattern;
+    size_t used = 0;
+    for (int i = 0; i < pattern->axis_count && used < room; i++)
+        used += (size_t)snprintf(out + used, room - used, "%s%s = %" PRId64, i ? ", " : "",
+                                 pattern->axes[i], problem->spec.sizes[i]);
+}
+
+int problem_check_target(const struct problem_args *args) {
+    if (args->target != HEDDLE_TARGET_CUDA + 1)
+        return EXIT_DONE;
+    complain("--target cuda: this version runs on the CPU only (--target cpu, or leave it out)");
+    return EXIT_DEVICE;
+}
+
+// ---- the pattern ---------------------------------------------------------------------------
+
+void problem_find_file(const char *name, char *out) {
+    enum { ROOM = 4096 };
+    snprintf(out, ROOM, "%s", name);
+    char folder[ROOM - 300];
+    if (access(name, F_OK) == 0 || strchr(name, '/') || strlen(name) > 255 ||
+        !shipped_patterns_dir(folder, sizeof folder))
+        return;
+    size_t length = strlen(name);
+    bool has_suffix = length > 7 && strcmp(name + length - 7, ".heddle") == 0;
+    char shipped[ROOM];
+    snprintf(shipped, sizeof shipped, "%s/%s%s", folder, name, has_suffix ? "" : ".heddle");
+    if (access(shipped, R_OK) == 0)
+        memcpy(out, shipped, sizeof shipped);
+}
+
+bool parse_consts(const struct text_list *list, struct arena *arena,
+                  struct check_options *out_options) {
+    struct const_override *consts = ARENA_ARRAY(arena, struct const_override, list->count + 1);
+    for (int i = 0; i < list->count; i++) {
+        struct assignment a;
+        if (!assignment_parse("const", list->items[i], arena, &a))
+            return false;
+        for (int j = 0; j < i; j++)
+            if (strcmp(consts[j].name, a.name) == 0) {
+                usage_error("--const: '%s' is given twice", a.name);
+                return false;
+            }
+        consts[i] = (struct const_override){a.name, a.value};
+    }
+    out_options->consts = consts;
+    out_options->const_count = list->count;
+    return true;
+}
+
+int problem_load(struct problem *problem, const struct problem_args *args, const char *file) {
+    char path[4096], shipped[4096];
+    const char *const import_dirs[] = {shipped};
+    struct check_options options = {.pattern = args->pattern, .import_dirs = import_dirs};
+    options.import_dir_count = shipped_patterns_dir(shipped, sizeof shipped);
+    *problem = (struct problem){0};
+    arena_init(&problem->arena, 0);
+    if (!parse_consts(&args->consts, &problem->arena, &options))
+        return EXIT_USAGE;
+    problem_find_file(file, path);
+    struct error error = {0};
+    if (program_create(path, NULL, 0, &options, &problem->program, &error) != HEDDLE_OK)
+        return fail(&error);
+    return EXIT_DONE;
+}
+
+void problem_finish(struct problem *problem) {
+    const struct pattern *pattern = problem->program ? problem->program->pattern : NULL;
+    for (int i = 0; pattern && problem->inputs && i < pattern->input_count; i++)
+        npy_finish(&problem->inputs[i]);
+    free(problem->inputs);
+    program_destroy(problem->program);
+    arena_finish(&problem->arena);
+    *problem = (struct problem){0};
+}
+
+// ---- sizes ---------------------------------------------------------------------------------
+
+static int bind_one_axis(struct problem *problem, const char *text) {
+    const struct pattern *pattern = problem->program->pattern;
+    struct assignment a;
+    if (!assignment_parse("axes", text, &problem->arena, &a))
+        return EXIT_USAGE;
+    int axis = 0;
+    while (axis < pattern->axis_count && strcmp(pattern->axes[axis], a.name) != 0)
+        axis++;
+    if (axis == pattern->axis_count)
+        return usage_error("--axes: pattern '%s' has no axis '%s'%s", pattern->name, a.name,
+                           did_you_mean(a.name, pattern->axes, pattern->axis_count).text);
+    if (problem->spec.sizes[axis])
+        return usage_error("--axes: '%s' is given twice", a.name);
+    if (!parse_int(a.value, &problem->spec.sizes[axis]) || problem->spec.sizes[axis] < 1)
+        return usage_error("--axes: %s = '%s' is not an integer of at least 1", a.name, a.value);
+    return EXIT_DONE;
+}
+
+static int missing_axes(const struct problem *problem) {
+    const struct pattern *pattern = problem->program->pattern;
+    char example[1024] = "";
+    size_t used = 0;
+    for (int i = 0; i < pattern->axis_count && used < sizeof example; i++)
+        used += (size_t)snprintf(example + used, sizeof example - used, "%s%s=N", i ? "," : "",
+                                 pattern->axes[i]);
+    return usage_error("pattern '%s' needs the sizes of all its axes: --axes %s", pattern->name,
+                       example);
+}
+
+static int bind_axes(struct problem *problem, const struct problem_args *args,
+                     const struct problem_shape *shape, bool default_axes) {
+    static const int64_t defaults[MAX_AXES][MAX_AXES] = {{4096}, {64, 64}, {16, 32, 32}};
+    const struct pattern *pattern = problem->program->pattern;
+    int64_t *sizes = problem->spec.sizes;
+    for (int i = 0; i < args->axes.count; i++) {
+        char *list = arena_text(&problem->arena, args->axes.items[i], strlen(args->axes.items[i]));
+        for (char *item = strtok(list, ","); item; item = strtok(NULL, ",")) {
+            int status = bind_one_axis(problem, item);
+            if (status != EXIT_DONE)
+                return status;
+        }
+    }
+    if (args->axes.count == 0 && shape && shape->keys && pattern->axis_count == 1)
+        sizes[0] = shape->keys;
+    else if (args->axes.count == 0 && default_axes)
+        memcpy(sizes, defaults[pattern->axis_count - 1], sizeof defaults[0]);
+    int64_t tokens = 1;
+    for (int i = 0; i < pattern->axis_count; i++) {
+        if (!sizes[i])
+            return missing_axes(problem);
+        if (__builtin_mul_overflow(tokens, sizes[i], &tokens))
+            return usage_error("--axes: their product overflows");
+    }
+    if (!shape || !shape->keys || shape->keys == tokens)
+        return EXIT_DONE;
+    complain("--k holds %" PRId64 " tokens, --axes make %" PRId64, shape->keys, tokens);
+    return EXIT_INPUT;
+}
+
+// A number from its flag, from a file, or by default. Flag and file must agree.
+static int bind_number(const char *flag, int64_t given, int64_t from_file, int64_t otherwise,
+                       int64_t *out) {
+    *out = given ? given : from_file ? from_file : otherwise;
+    if (!given || !from_file || given == from_file)
+        return EXIT_DONE;
+    complain("--%s says %" PRId64 ", the tensor file has %" PRId64, flag, given, from_file);
+    return EXIT_INPUT;
+}
+
+static int bind_numbers(struct problem *problem, const struct problem_args *args,
+                        const struct problem_shape *shape) {
+    static const struct problem_shape nothing;
+    struct heddle_problem *spec = &problem->spec;
+    shape = shape ? shape : &nothing;
+    int status = bind_number("batch", args->batch, shape->batch, 1, &spec->batch);
+    if (status == EXIT_DONE)
+        status = bind_number("heads", args->heads, shape->heads, 1, &spec->heads);
+    if (status == EXIT_DONE)
+        status =
+            bind_number("kv-heads", args->kv_heads, shape->kv_heads, spec->heads, &spec->kv_heads);
+    if (status == EXIT_DONE)
+        status = bind_number("dim", args->dim, shape->dim, 64, &spec->dim);
+    if (status == EXIT_DONE)
+        status = bind_number("queries", args->queries, shape->queries, 0, &spec->queries);
+    if (status == EXIT_DONE && spec->heads % spec->kv_heads != 0)
+        return usage_error("--heads %" PRId64 " is not a multiple of --kv-heads %" PRId64,
+                           spec->heads, spec->kv_heads);
+    return status;
+}
+
+int problem_bind(struct problem *problem, const struct problem_args *args,
+                 const struct problem_shape *shape, bool default_axes) {
+    problem->spec = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
+    problem->spec.dtype = args->dtype ? (enum heddle_dtype)(args->dtype - 1) : HEDDLE_F32;
+    problem->spec.scale = args->scale;
+    int status = bind_axes(problem, args, shape, default_axes);
+    if (status == EXIT_DONE)
+        status = bind_numbers(problem, args, shape);
+    if (status == EXIT_DONE)
+        status = bind_params(problem, &args->params);
+    if (status == EXIT_DONE)
+        status = bind_inputs(problem, &args->inputs);
+    return status;
+}
+
+int problem_plan(const struct problem *problem, bool lists_only, struct plan **out_plan) {
+    struct plan_options options = {.lists_only = lists_only, .basis = -1};
+    struct error error = {0};
+    struct progress progress;
+    progress_begin(&progress, lists_only ? "planning" : "planning and compiling", 0);
+    enum heddle_status status =
+        plan_create(problem->program, &problem->spec, &options, out_plan, &error);
+    progress_end(&progress);
+    return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
+}
+
+int problem_command(const struct option_use *use, struct problem_args *args, int argc, char **argv,
+                    int (*execute)(void *context, const char *file), void *context) {
+    struct text_list operands = {0};
+    enum parse_outcome outcome = options_parse(use, argc, argv, &operands);
+    int status = outcome == PARSE_WRONG ? EXIT_USAGE : EXIT_DONE;
+    if (outcome == PARSE_GO)
+        status = operands.count == 1
+                     ? execute(context, operands.items[0])
+                     : usage_error("%s takes one pattern file, not %d", argv[0], operands.count);
+    text_list_finish(&operands);
+    problem_args_finish(args);
+    return status;
+}

@@ -1,0 +1,65 @@
+// The problem that run, draw, explain, compile and bench work on: one set of options, one parser.
+#ifndef HEDDLE_CLI_PROBLEM_H
+#define HEDDLE_CLI_PROBLEM_H
+
+#include "cli/npy.h"
+#include "cli/options.h"
+#include "compiler/program.h"
+#include "runtime/plan.h"
+
+struct problem_args { // as typed; 0 or NULL: not given
+    struct text_list axes, params, consts, inputs;
+    int64_t queries, batch, heads, kv_heads, dim;
+    int dtype, target;
+    const char *pattern;
+    double scale;
+    bool json;
+};
+enum { PROBLEM_OPTIONS = 14 };
+extern const struct option_row problem_options[PROBLEM_OPTIONS];
+#define PROBLEM_SET(args)                                                                          \
+    { problem_options, PROBLEM_OPTIONS, args }
+void problem_args_finish(struct problem_args *args);
+
+// What tensor files say about the problem; 0: nothing.
+struct problem_shape {
+    int64_t batch, heads, kv_heads, queries, keys, dim;
+};
+
+struct problem {
+    struct program *program;
+    struct heddle_problem spec; // points into what follows
+    struct arena arena;
+    struct npy *inputs; // by number in the pattern
+};
+
+// The three steps give exit statuses and explain failures on standard error.
+//
+// The file that `name` means: a path, or the name of a shipped pattern. `out` has room for 4096.
+void problem_find_file(const char *name, char *out);
+// Refuses targets that are not there; says so when a GPU was asked for in vain.
+int problem_check_target(const struct problem_args *args);
+// Compiles the pattern.
+int problem_load(struct problem *problem, const struct problem_args *args, const char *file);
+// Fills problem->spec. `shape` (or NULL) adds what tensor files know. With `default_axes`, a
+// pattern whose --axes are missing gets 4096, 64 x 64 or 16 x 32 x 32.
+int problem_bind(struct problem *problem, const struct problem_args *args,
+                 const struct problem_shape *shape, bool default_axes);
+// Makes the plan, with or without a kernel.
+int problem_plan(const struct problem *problem, bool lists_only, struct plan **out_plan);
+void problem_finish(struct problem *problem);
+
+// The whole of a command that works on one pattern file: parses, calls execute, frees the
+// arguments. Exit status.
+int problem_command(const struct option_use *use, struct problem_args *args, int argc, char **argv,
+                    int (*execute)(void *context, const char *file), void *context);
+
+const char *dtype_name(enum heddle_dtype dtype); // "fp32", "fp16", "bf16"
+// "y = 128, x = 128"
+void problem_axes_text(const struct problem *problem, char *out, size_t room);
+
+// --const assignments, for check too. Items live in the arena. False after explaining.
+bool parse_consts(const struct text_list *list, struct arena *arena,
+                  struct check_options *out_options);
+
+#endif

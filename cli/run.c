@@ -1,0 +1,157 @@
+// heddle run: tensors in, attention, tensors out; optionally against the reference.
+#include "cli/command.h"
+#include "cli/measure.h"
+#include "cli/problem.h"
+#include "cli/progress.h"
+#include "cli/tensors.h"
+#include "runtime/reference.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+// The reference takes about a microsecond a pair: a few seconds at most.
+static const int64_t verify_budget_pairs = (int64_t)1 << 22;
+
+struct run_args {
+    const char *q, *k, *v, *out, *lse;
+    int64_t seed, repeat, threads;
+    bool verify;
+};
+
+#define MEMBER(name) offsetof(struct run_args, name)
+static const struct option_row run_options[] = {
+    {"seed", 0, OPTION_INT, MEMBER(seed), "N", "of the normal inputs (1)", NULL},
+    {"q", 0, OPTION_TEXT, MEMBER(q), "FILE", NULL, NULL},
+    {"k", 0, OPTION_TEXT, MEMBER(k), "FILE", NULL, NULL},
+    {"v", 0, OPTION_TEXT, MEMBER(v), "FILE", ".npy, [batch, heads, tokens, dim]", NULL},
+    {"out", 0, OPTION_TEXT, MEMBER(out), "FILE", NULL, NULL},
+    {"lse", 0, OPTION_TEXT, MEMBER(lse), "FILE", "write the results as .npy, float32", NULL},
+    {"verify", 0, OPTION_FLAG, MEMBER(verify), "", "compare with the reference", NULL},
+    {"repeat", 0, OPTION_COUNT, MEMBER(repeat), "N", "run N times, report the median (1)", NULL},
+    {"threads", 0, OPTION_COUNT, MEMBER(threads), "N", "(all processors)", NULL},
+};
+
+// One run's things, so that there is one place that frees them.
+struct run {
+    struct run_args args;
+    struct problem_args problem_args;
+    struct tensor_files files;
+    struct problem problem;
+    struct plan *plan;
+    struct tensors tensors;
+    struct verify_result verified;
+};
+
+static int prepare(struct run *run, const char *file) {
+    struct problem_shape shape;
+    int status = problem_check_target(&run->problem_args);
+    if (status == EXIT_DONE)
+        status = problem_load(&run->problem, &run->problem_args, file);
+    if (status == EXIT_DONE)
+        status = tensor_files_read(&run->files, run->args.q, run->args.k, run->args.v, &shape);
+    if (status == EXIT_DONE)
+        status = problem_bind(&run->problem, &run->problem_args, &shape, false);
+    if (status == EXIT_DONE)
+        status = problem_plan(&run->problem, false, &run->plan);
+    if (status == EXIT_DONE)
+        status = tensors_create(&run->tensors, run->plan, &run->files, (uint64_t)run->args.seed);
+    return status;
+}
+
+static int verify(struct run *run) {
+    struct error error = {0};
+    struct progress progress;
+    progress_begin(&progress, "verifying", 0);
+    enum heddle_status status = verify_tensors(run->plan, &run->tensors.run, verify_budget_pairs,
+                                               (uint64_t)run->args.seed, &run->verified, &error);
+    progress_end(&progress);
+    return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
+}
+
+static int write_results(const struct run *run) {
+    int status = EXIT_DONE;
+    if (run->args.out)
+        status = tensors_write_output(&run->tensors, run->plan, run->args.out);
+    if (status == EXIT_DONE && run->args.lse)
+        status = tensors_write_lse(&run->tensors, run->plan, run->args.lse);
+    return status;
+}
+
+static void print_text(const struct run *run, const struct figures *figures) {
+    const struct verify_result *verified = &run->verified;
+    report_text(&run->problem, run->plan, figures);
+    if (!run->args.verify) {
+        puts("error        not compared (--verify)");
+        return;
+    }
+    printf("error        %.3g, at most %.3g allowed; log-sum-exp %.3g", verified->error,
+           verified->tolerance, verified->lse_error);
+    if (verified->rows == verified->rows_total)
+        printf("; all %" PRId64 " rows\n", verified->rows);
+    else
+        printf("; a random sample of %" PRId64 " of %" PRId64 " rows\n", verified->rows,
+               verified->rows_total);
+}
+
+static void print_json(const struct run *run, const struct figures *figures) {
+    const struct verify_result *verified = &run->verified;
+    struct json json;
+    json_open(&json, stdout);
+    report_json(&json, &run->problem, run->plan, figures);
+    if (run->args.verify) {
+        json_real(&json, "error", verified->error);
+        json_real(&json, "tolerance", verified->tolerance);
+        json_real(&json, "lse_error", verified->lse_error);
+        json_int(&json, "verified_rows", verified->rows);
+        json_int(&json, "rows", verified->rows_total);
+        json_bool(&json, "passed", verified->passed);
+    } else {
+        json_null(&json, "error");
+    }
+    json_close(&json);
+}
+
+static int report(const struct run *run, const struct timing *timing) {
+    const struct verify_result *verified = &run->verified;
+    struct figures figures = figures_of(run->plan, timing);
+    if (run->problem_args.json)
+        print_json(run, &figures);
+    else
+        print_text(run, &figures);
+    if (!run->args.verify || verified->passed)
+        return EXIT_DONE;
+    complain(
+        "--verify failed: error %.3g (at most %.3g), log-sum-exp error %.3g; worst in batch "
+        "%" PRId64 ", head %" PRId64 ", query %" PRId64,
+        verified->error, verified->tolerance, verified->lse_error, verified->worst_batch,
+        verified->worst_head, verified->worst_row);
+    return EXIT_VERIFY;
+}
+
+static int execute(void *context, const char *file) {
+    struct run *run = context;
+    struct timing timing;
+    int status = prepare(run, file);
+    if (status == EXIT_DONE)
+        status = measure(run->plan, &run->tensors, run->args.threads, run->args.repeat > 1,
+                         run->args.repeat, &timing);
+    if (status == EXIT_DONE)
+        status = write_results(run);
+    if (status == EXIT_DONE && run->args.verify)
+        status = verify(run);
+    if (status == EXIT_DONE)
+        status = report(run, &timing);
+    tensors_destroy(&run->tensors);
+    plan_destroy(run->plan);
+    problem_finish(&run->problem);
+    tensor_files_finish(&run->files);
+    return status;
+}
+
+int command_run(int argc, char **argv) {
+    struct run run = {.args = {.seed = 1, .repeat = 1}};
+    const struct option_set sets[] = {PROBLEM_SET(&run.problem_args),
+                                      OPTION_SET(run_options, &run.args)};
+    const struct option_use use = {"run FILE", "Runs attention over a pattern.", sets, 2};
+    return problem_command(&use, &run.problem_args, argc, argv, execute, &run);
+}
