@@ -1,0 +1,360 @@
+"""The command line's contract (docs/cli.md): exit statuses, files, keys, drawings.
+
+Usage: test_cli.py HEDDLE
+"""
+import json
+import os
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+
+import numpy as np
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.path.insert(0, os.path.join(ROOT, "tests", "oracle"))
+
+from runner import Runner, pattern_file
+
+COMMANDS = ("check", "run", "draw", "explain", "compile", "bench", "devices")
+RUN_KEYS = {"ms", "tflops_useful", "tflops_computed", "kept_pairs", "computed_pairs", "plan_ms",
+            "compile_ms", "error", "target", "device"}
+EXPLAIN_KEYS = {"plan_ms", "plan_bytes", "kept_pairs", "computed_pairs", "full_tiles",
+                "partial_tiles"}
+WINDOW = pattern_file("window")
+
+
+class Cli:
+    """Calls the program in a folder of its own."""
+
+    def __init__(self, heddle, folder):
+        self.heddle, self.folder = os.path.abspath(heddle), folder
+
+    def call(self, *arguments, status=0):
+        done = subprocess.run([self.heddle, *map(str, arguments)], cwd=self.folder, timeout=120,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        said = done.stderr.decode(errors="replace")
+        assert done.returncode == status, \
+            f"heddle {' '.join(map(str, arguments))}\nexit status {done.returncode}, not {status}\n{said}"
+        assert status == 0 or said.strip(), f"{arguments}: failed without a word"
+        return done.stdout, said
+
+    def out(self, *arguments):
+        return self.call(*arguments)[0].decode()
+
+    def error(self, status, *arguments):
+        return self.call(*arguments, status=status)[1]
+
+    def json(self, *arguments):
+        return json.loads(self.out(*arguments, "--json"))
+
+    def file(self, name, text):
+        path = os.path.join(self.folder, name)
+        with open(path, "w", encoding="utf-8") as out:
+            out.write(text)
+        return path
+
+    def npy(self, name, array):
+        path = os.path.join(self.folder, name)
+        np.save(path, array)
+        return path
+
+
+def picture(mask):
+    return "".join("".join("1" if kept else "0" for kept in row) + "\n" for row in mask)
+
+
+def window_mask(queries, keys, before, after):
+    q = np.arange(keys - queries, keys)[:, None]
+    k = np.arange(keys)[None, :]
+    return (q - k < before) & (q - k >= -after)
+
+
+def attention(q, k, v, mask, scale):
+    """[batch, heads, queries, dim] in double precision; grouped heads."""
+    group = q.shape[1] // k.shape[1]
+    k, v = (np.repeat(a.astype(np.float64), group, axis=1) for a in (k, v))
+    logits = np.einsum("bhqd,bhkd->bhqk", q.astype(np.float64), k) * scale
+    logits = np.where(mask, logits, -np.inf)
+    top = logits.max(axis=-1, keepdims=True)
+    top = np.where(np.isinf(top), 0, top)
+    weights = np.exp(logits - top)
+    total = weights.sum(axis=-1, keepdims=True)
+    out = weights @ v / np.where(total > 0, total, 1)
+    with np.errstate(divide="ignore"):
+        lse = np.log(total) + top
+    return out, lse[..., 0]
+
+
+def close(got, expected, tolerance):
+    assert got.shape == expected.shape, f"shape {got.shape}, expected {expected.shape}"
+    finite = np.isfinite(expected)
+    assert (got[~finite] == expected[~finite]).all(), "infinities differ"
+    worst = np.abs(got[finite] - expected[finite]).max(initial=0)
+    assert worst <= tolerance, f"off by {worst}, at most {tolerance}"
+
+
+# ---- cases --------------------------------------------------------------------------------------
+
+def test_help(cli):
+    for command in COMMANDS:
+        text = cli.out(command, "--help")
+        lines = text.splitlines()
+        assert len(lines) <= 24, f"{command} --help has {len(lines)} lines"
+        assert all(len(line) <= 80 for line in lines), f"{command} --help is wider than a screen"
+    assert all(command in cli.out("--help") for command in COMMANDS)
+    assert cli.out("--version").startswith("heddle ")
+
+
+def test_usage(cli):
+    for arguments in ([], ["weave"], ["--nope"], ["run"], ["run", WINDOW, WINDOW, "--axes", "i=8"],
+                      ["run", WINDOW], ["run", WINDOW, "--axes"], ["run", WINDOW, "--axes", "i"],
+                      ["run", WINDOW, "--axes", "i=0"], ["run", WINDOW, "--axes", "i=x"],
+                      ["run", WINDOW, "--axes", "i=8,i=9"], ["run", WINDOW, "--axes", "j=8"],
+                      ["run", WINDOW, "--axes", "i=8", "--nope"],
+                      ["run", WINDOW, "--axes", "i=8", "--heads", "3", "--kv-heads", "2"],
+                      ["run", WINDOW, "--axes", "i=8", "--dtype", "int8"],
+                      ["run", WINDOW, "--axes", "i=8", "--param", "before=1.5"],
+                      ["run", WINDOW, "--axes", "i=8", "--param", "before=1,2"],
+                      ["run", WINDOW, "--axes", "i=8", "--param", "behind=1"],
+                      ["run", WINDOW, "--axes", "i=8", "--const", "behind=1"],
+                      ["run", WINDOW, "--axes", "i=8", "--pattern", "door"],
+                      ["run", WINDOW, "--axes", "i=8", "--q", "q.npy"],
+                      ["run", WINDOW, "--axes", "i=8", "--dim", "99999"],
+                      ["run", pattern_file("documents"), "--axes", "i=8"],
+                      ["draw", WINDOW, "--axes", "i=8", "--head", "1"],
+                      ["draw", WINDOW, "--axes", "i=8", "--format", "png"],
+                      ["draw", WINDOW, "--axes", "i=8", "--format", "gif"],
+                      ["compile", WINDOW], ["compile", WINDOW, "--emit=soup"],
+                      ["check"], ["devices", "here"]):
+        cli.error(2, *arguments)
+    assert "'before'" in cli.error(2, "run", WINDOW, "--axes", "i=8", "--param", "befor=3")
+    assert "'heads'" in cli.error(2, "run", WINDOW, "--axes", "i=8", "--haeds", "3")
+    assert "--axes i=N" in cli.error(2, "draw", WINDOW)
+    assert "--input doc" in cli.error(2, "run", pattern_file("documents"), "--axes", "i=8")
+    strided = ["run", pattern_file("strided"), "--axes", "i=128", "--heads", "3"]
+    cli.error(2, *strided, "--param", "shift=1,2")
+    cli.out(*strided, "--param", "shift=1,2,3")
+    cli.out(*strided, "--param", "shift=1")
+
+
+def test_pattern_errors(cli):
+    wrong = cli.file("wrong.heddle", "pattern wrong {\n    axes i;\n    keep q.z == k.i;\n}\n")
+    said = cli.error(1, "check", wrong)
+    assert "wrong.heddle:3:" in said and "error:" in said, said
+    for command in ("run", "draw", "explain"):
+        cli.error(1, command, wrong, "--axes", "i=8", "--json")
+    cli.error(1, "compile", wrong, "--emit=pattern")
+    assert cli.out("compile", wrong, "--emit=ast")      # it parses
+    cli.error(1, "check", WINDOW, wrong)                # one of two
+    near = pattern_file("neighborhood1d")
+    said = cli.error(1, "run", near, "--axes", "x=8", "--param", "win_x=9")
+    assert "neighborhood1d.heddle" in said and "9" in said and "8" in said, said
+    assert cli.out("check", WINDOW)
+
+
+def test_input_errors(cli):
+    documents = ["run", pattern_file("documents"), "--axes", "i=8", "--input"]
+    good = cli.npy("good.npy", np.zeros(8, np.int32))
+    cli.out(*documents, f"doc={good}")
+    cli.out(*documents, f"doc={cli.npy('wide.npy', np.zeros(8, np.int64))}")
+    for name, array in (("short.npy", np.zeros(7, np.int32)), ("real.npy", np.zeros(8, np.float32)),
+                        ("rank.npy", np.zeros((8, 1), np.int32)),
+                        ("big.npy", np.zeros(8, ">i4")), ("double.npy", np.zeros(8))):
+        cli.error(3, *documents, f"doc={cli.npy(name, array)}")
+    cli.error(3, *documents, "doc=missing.npy")
+    cli.error(3, *documents, f"doc={cli.file('text.npy', 'not an array')}")
+    with open(good, "rb") as file:
+        data = file.read()
+    for length in (3, 9, 20, 64, len(data) - 1):
+        with open(os.path.join(cli.folder, "cut.npy"), "wb") as file:
+            file.write(data[:length])
+        cli.error(3, *documents, "doc=cut.npy")
+    cli.error(3, "run", "missing.heddle", "--axes", "i=8")
+    cli.error(3, "check", "missing.heddle")
+    cli.error(3, "run", WINDOW, "--axes", "i=8", "--out", "no/such/folder.npy")
+    cli.error(3, "draw", WINDOW, "--axes", "i=8", "-o", "no/such/folder.png")
+
+
+def test_tensor_errors(cli):
+    def tensors(*, q=(1, 2, 8, 16), k=(1, 2, 8, 16), v=(1, 2, 8, 16), kind=np.float32):
+        return ["run", WINDOW] + [flag for name, shape in (("q", q), ("k", k), ("v", v))
+                                  for flag in ("--" + name, cli.npy(name + ".npy",
+                                                                    np.zeros(shape, kind)))]
+    cli.out(*tensors())
+    cli.error(3, *tensors(v=(1, 2, 9, 16)))
+    cli.error(3, *tensors(k=(1, 2, 8, 8), v=(1, 2, 8, 8)))
+    cli.error(3, *tensors(q=(1, 2, 8)))
+    cli.error(3, *tensors(kind=np.float64))
+    cli.error(3, *tensors(), "--axes", "i=9")
+    cli.error(3, *tensors(), "--heads", "4")
+    cli.npy("q.npy", np.asfortranarray(np.zeros((1, 2, 8, 16), np.float32)))
+    cli.error(3, "run", WINDOW, "--q", "q.npy", "--k", "k.npy", "--v", "v.npy")
+
+
+def test_device(cli):
+    cli.error(4, "run", WINDOW, "--axes", "i=8", "--target", "cuda")
+    cli.error(4, "run", WINDOW, "--axes", "i=8", "--target", "cuda", "--json")
+    cli.out("run", WINDOW, "--axes", "i=8", "--target", "cpu")
+    assert cli.out("devices").startswith("cpu")
+    assert json.loads(cli.out("devices", "--json"))["target"] == "cpu"
+
+
+def test_draw_txt(cli):
+    for queries, keys, before, after in ((16, 16, 4, 0), (7, 30, 5, 3), (30, 7, 9, 2), (1, 100, 64, 0)):
+        drawn = cli.out("draw", WINDOW, "--axes", f"i={keys}", "--queries", queries, "--param",
+                        f"before={before}", "--param", f"after={after}", "--format", "txt")
+        assert drawn == picture(window_mask(queries, keys, before, after)), (queries, keys)
+    # Above 2048 it is drawn from the tiles.
+    drawn = cli.out("draw", WINDOW, "--axes", "i=2500", "--param", "before=100", "--format", "txt")
+    assert drawn == picture(window_mask(2500, 2500, 100, 0))
+    # On several axes, queries are trailing slices.
+    near = pattern_file("neighborhood2d")
+    flags = ["--axes", "x=6,y=5", "--param", "win_y=3", "--param", "win_x=3"]
+    whole = cli.out("draw", near, *flags).splitlines()
+    assert len(whole) == 30
+    assert cli.out("draw", near, *flags, "--queries", "12").splitlines() == whole[-12:]
+    cli.error(2, "draw", near, *flags, "--queries", "13")
+    # By name, to a file, and nothing else on standard output.
+    assert cli.out("draw", "window", "--axes", "i=9", "-o", "mask.txt") == ""
+    with open(os.path.join(cli.folder, "mask.txt"), encoding="ascii") as file:
+        assert file.read() == picture(window_mask(9, 9, 1024, 0))
+
+
+def png_size(path):
+    """Width and height, after checking every chunk and the amount of data."""
+    with open(path, "rb") as file:
+        data = file.read()
+    assert data[:8] == b"\x89PNG\r\n\x1a\n"
+    at, pixels, width, height = 8, b"", 0, 0
+    while at < len(data):
+        length, kind = struct.unpack(">I4s", data[at:at + 8])
+        body = data[at + 8:at + 8 + length]
+        assert struct.unpack(">I", data[at + 8 + length:at + 12 + length])[0] == zlib.crc32(kind + body)
+        if kind == b"IHDR":
+            width, height = struct.unpack(">II", body[:8])
+        pixels += body if kind == b"IDAT" else b""
+        at += 12 + length
+    assert len(zlib.decompress(pixels)) == (width + 1) * height
+    return width, height
+
+
+def test_draw_pictures(cli):
+    for flags in (["--axes", "i=16"], ["--axes", "i=100", "--tiles"], ["--axes", "i=1500"],
+                  ["--axes", "i=5000", "--tiles"], ["--axes", "i=300", "--queries", "10"]):
+        flags += ["--param", "before=20"]
+        cli.out("draw", WINDOW, *flags, "-o", "mask.png")
+        width, height = png_size(os.path.join(cli.folder, "mask.png"))
+        assert 0 < width <= 2048 and 0 < height <= 2048
+        cli.out("draw", WINDOW, *flags, "-o", "mask.svg")
+        with open(os.path.join(cli.folder, "mask.svg"), encoding="utf-8") as file:
+            text = file.read()
+        assert text.startswith("<svg") and text.endswith("</svg>\n") and "<path" in text
+        lines = cli.out("draw", WINDOW, *flags, "--format", "term").splitlines()
+        assert all("\u2580" in line and line.count("\u2580") <= 80 for line in lines)
+
+
+def test_run_npy(cli):
+    rng = np.random.default_rng(5)
+    for batch, heads, kv_heads, queries, keys, dim in ((1, 1, 1, 16, 16, 8), (2, 4, 2, 70, 70, 64),
+                                                       (1, 2, 1, 9, 130, 40), (1, 1, 1, 40, 25, 16)):
+        q = rng.standard_normal((batch, heads, queries, dim), np.float32)
+        k, v = (rng.standard_normal((batch, kv_heads, keys, dim), np.float32) for _ in "kv")
+        files = [flag for name, array in (("q", q), ("k", k), ("v", v))
+                 for flag in ("--" + name, cli.npy(name + ".npy", array))]
+        result = cli.json("run", WINDOW, *files, "--param", "before=5", "--scale", "0.3", "--out",
+                          "out.npy", "--lse", "lse.npy", "--verify")
+        mask = window_mask(queries, keys, 5, 0)
+        out, lse = attention(q, k, v, mask, 0.3)
+        close(np.load(os.path.join(cli.folder, "out.npy")), out, 1e-4)
+        close(np.load(os.path.join(cli.folder, "lse.npy")), lse, 1e-4)
+        assert result["kept_pairs"] == batch * heads * int(mask.sum())
+        assert (result["heads"], result["kv_heads"], result["dim"]) == (heads, kv_heads, dim)
+
+
+def test_run_float16(cli):
+    rng = np.random.default_rng(6)
+    arrays = {name: rng.standard_normal((1, 2, 50, 32)).astype(np.float16) for name in "qkv"}
+    files = [flag for name, array in arrays.items()
+             for flag in ("--" + name, cli.npy(name + ".npy", array))]
+    out, _ = attention(*arrays.values(), window_mask(50, 50, 1024, 0), 32 ** -0.5)
+    for dtype, tolerance in (("fp32", 1e-4), ("fp16", 4e-3), ("bf16", 4e-2)):
+        cli.out("run", WINDOW, *files, "--dtype", dtype, "--out", "out.npy", "--verify")
+        got = np.load(os.path.join(cli.folder, "out.npy"))
+        assert got.dtype == np.float32
+        close(got, out, tolerance)
+
+
+def test_run_seeds(cli):
+    def output(*flags):
+        cli.out("run", WINDOW, "--axes", "i=64", "--dim", "32", "--out", "out.npy", *flags)
+        return np.load(os.path.join(cli.folder, "out.npy"))
+    first = output()
+    assert (output() == first).all() and (output("--seed", "1") == first).all()
+    assert (output("--threads", "1") == first).all()
+    assert np.abs(output("--seed", "2") - first).max() > 0.1
+    assert np.abs(output("--dtype", "bf16") - first).max() < 0.1     # the same values, rounded
+
+
+def test_run_json(cli):
+    flags = ["run", WINDOW, "--axes", "i=200", "--heads", "4", "--kv-heads", "2", "--param", "before=9"]
+    result = cli.json(*flags)
+    assert RUN_KEYS <= result.keys(), RUN_KEYS - result.keys()
+    assert result["error"] is None and result["target"] == "cpu"
+    assert result["kept_pairs"] == 4 * int(window_mask(200, 200, 9, 0).sum())
+    assert result["kept_pairs"] <= result["computed_pairs"] <= 4 * 4 * 64 * 4 * 64
+    useful = 4 * 64 * result["kept_pairs"] / (result["ms"] * 1e9)
+    assert abs(result["tflops_useful"] / useful - 1) < 1e-3
+    result = cli.json(*flags, "--verify", "--repeat", "3")
+    assert 0 <= result["error"] < 1e-4 and result["passed"] is True
+    text = cli.out(*flags, "--verify")
+    assert "TFLOP/s" in text and "density" in text and "error" in text
+    # A large problem is sampled, and says so.
+    assert "sample" in cli.out("run", WINDOW, "--axes", "i=8192", "--param", "before=64", "--verify")
+
+
+def test_explain(cli):
+    flags = ["explain", WINDOW, "--axes", "i=1000", "--heads", "2", "--param", "before=100"]
+    result = cli.json(*flags)
+    assert EXPLAIN_KEYS <= result.keys(), EXPLAIN_KEYS - result.keys()
+    assert result["kept_pairs"] == 2 * int(window_mask(1000, 1000, 100, 0).sum())
+    assert all(isinstance(result[key], (int, float)) for key in EXPLAIN_KEYS)
+    assert "tiles" in cli.out(*flags)
+    assert cli.json("explain", WINDOW, "--axes", "i=1000000")["kept_pairs"] > 0
+
+
+def test_compile(cli):
+    assert "pattern window" in cli.out("compile", WINDOW, "--emit=ast")
+    for stage in ("pattern", "facts", "schedule", "llvm", "asm"):
+        text = cli.out("compile", WINDOW, "--emit=" + stage)
+        assert text and not text.startswith("=="), stage
+    text = cli.out("compile", WINDOW, "--emit", "pattern,ast", "-o", "dump.txt")
+    assert text == ""
+    with open(os.path.join(cli.folder, "dump.txt"), encoding="utf-8") as file:
+        text = file.read()
+    assert text.index("== ast ==") < text.index("== pattern ==")
+
+
+def test_full_disk(cli):
+    if not os.path.exists("/dev/full"):
+        return
+    with open("/dev/full", "w", encoding="ascii") as full:
+        done = subprocess.run([cli.heddle, "draw", WINDOW, "--axes", "i=64", "--format", "txt"],
+                              stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 3 and done.stderr
+    cli.error(3, "run", WINDOW, "--axes", "i=64", "--out", "/dev/full")
+    assert os.path.exists("/dev/full")
+
+
+def main():
+    tests = Runner()
+    for name, test in sorted(globals().items()):
+        if name.startswith("test_"):
+            with tempfile.TemporaryDirectory() as folder:
+                tests.case(name, lambda: test(Cli(sys.argv[1], folder)))
+    return tests.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
