@@ -176,6 +176,13 @@ class Writer:
     write_all = write_count = write_any
 
     def set_text(self, kind, ends):
+        """A set's kind is list, pow2, range, or (operator, left kind, its number of ends, right kind)."""
+        if isinstance(kind, tuple):
+            op, left, count, right = kind
+            loose = ("range",) if op == "-" else ()     # a .. b - c is a .. (b - c)
+            texts = (self.set_text(k, e) for k, e in ((left, ends[:count]), (right, ends[count:])))
+            return f" {op} ".join(f"({text})" if isinstance(k, tuple) or k in loose else text
+                                  for k, text in zip((left, right), texts))
         if kind == "list":
             return "{" + ", ".join(self.text(e) for e in ends) + "}"
         if kind == "pow2":
@@ -277,6 +284,10 @@ def compute(node, env):
 
 
 def member(x, kind, ends):
+    if isinstance(kind, tuple):
+        op, left, count, right = kind
+        a, b = member(x, left, ends[:count]), member(x, right, ends[count:])
+        return a | b if op == "|" else a & b if op == "&" else a & ~b
     if kind == "list":
         return np.logical_or.reduce(np.broadcast_arrays(*[x == e for e in ends]))
     if kind == "pow2":
@@ -290,16 +301,14 @@ def quantify(node, env):
     variable, kind = node.data
     body, *ends = node.args
     ends = [value(e, env) for e in ends]
-    if kind == "list":
-        elements = [(e, True) for e in ends]
+    if isinstance(kind, tuple) or kind == "list":       # constants of -99 .. 99
+        elements = [(x, True) for x in range(-99, 100) if member(np.int64(x), kind, ends)]
     elif kind == "pow2":
         elements = [(1 << t, True) for t in range(int(ends[0]), int(ends[1]))]
     else:       # the ends may differ from pair to pair: go over all that occur
         step = int(ends[2]) if len(ends) == 3 else 1
         longest = max(0, int(np.max(ends[1] - ends[0])))
         elements = [(ends[0] + n, ends[0] + n < ends[1]) for n in range(0, longest, step)]
-    if kind == "list" and node.op == "count":
-        elements = distinct(elements)
     any_, all_, count = np.bool_(False), np.bool_(True), np.int64(0)
     for element, exists in elements:
         inner = Env(env.leaves, env.params, env.inputs, {**env.variables, variable: element})
@@ -308,15 +317,6 @@ def quantify(node, env):
         all_ = all_ & (holds | np.logical_not(exists))
         count = count + (holds & exists)
     return {"any": any_, "all": all_, "count": count}[node.op]
-
-
-def distinct(elements):
-    seen, kept = set(), []
-    for element, exists in elements:
-        if int(element) not in seen:
-            seen.add(int(element))
-            kept.append((element, exists))
-    return kept
 
 
 def map_table(data, env):

@@ -434,7 +434,12 @@ class Generator:
     def member(self, depth):
         x = self.integer(depth)
         kind = self.pick("range", "range", "list", "pow2")
-        return Node("in", BOOL, (x, *self.set_ends(kind, depth)), kind)
+        ends = self.set_ends(kind, depth)
+        while self.flip(0.25):
+            other = self.pick("range", "list", "pow2")
+            more = self.set_ends(other, depth)
+            kind, ends = (self.pick("|", "|", "&", "-"), kind, len(ends), other), ends + more
+        return Node("in", BOOL, (x, *ends), kind)
 
     def set_ends(self, kind, depth):
         if kind == "pow2":
@@ -455,6 +460,11 @@ class Generator:
             values = [self.between(-3, 40) for _ in range(self.between(1, 4))]
             ends = tuple(self.int_const(v) for v in values)
             low, high = min(values), max(values)
+            if self.flip(0.3):
+                first, size = self.between(-3, 20), self.between(0, 9)
+                ends += self.int_const(first), self.int_const(first + size)
+                kind = self.pick("|", "&", "-"), "list", len(values), "range"
+                low, high = min(low, first), max(high, first + size)
         elif kind == "pow2":
             start, count = self.between(0, 2), self.between(0, 5)
             ends = self.int_const(start), self.int_const(start + count)
