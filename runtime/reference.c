@@ -209,7 +209,8 @@ static enum heddle_status compare_row(struct reference *ref, int64_t index, stru
     if (ref->tensors->lse) {
         double lse_error = apart(ref->tensors->lse[index], lse);
         result->lse_error = fmax(result->lse_error, lse_error);
-        out->lse_right = lse_error <= lse_tolerance(plan->dtype) * fmax(1, fabs(lse));
+        double size = isfinite(lse) ? fmax(1, fabs(lse)) : 1;
+        out->lse_right = lse_error <= lse_tolerance(plan->dtype) * size;
     }
     return HEDDLE_OK;
 }
