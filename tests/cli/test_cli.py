@@ -1,4 +1,4 @@
-"""The command line's contract (docs/cli.md): exit statuses, files, keys, drawings.
+"""The command line's contract (docs/command-line.md): exit statuses, files, keys, drawings.
 
 Usage: test_cli.py HEDDLE
 """
