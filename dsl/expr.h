@@ -208,9 +208,12 @@ union value expr_eval(const struct expr *root, struct eval_env *env, struct eval
 
 struct expr_names { // how references are spelled
     const char *const *axes, *const *params, *const *tables, *const *inputs, *const *maps;
+    const char *const *nodes; // by id: what stands for a node below the root, or NULL; may be NULL
 };
 // The expression as the language writes it, with the fewest parentheses. Output longer than 64 KiB
 // is cut with " ...".
 void expr_print(const struct expr *root, const struct expr_names *names, struct strbuf *out);
+// A real literal of the language: the shortest text that reads back as this number.
+void expr_print_real(double value, struct strbuf *out);
 
 #endif

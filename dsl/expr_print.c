@@ -9,6 +9,7 @@
 enum { LENGTH_LIMIT = 64 * 1024 };
 
 struct printer {
+    const struct expr *root;
     const struct expr_names *names;
     struct strbuf *out;
     size_t begin;
@@ -16,7 +17,7 @@ struct printer {
 
 static void print(struct printer *p, const struct expr *node, int outer);
 
-static void print_real(struct printer *p, double value) {
+void expr_print_real(double value, struct strbuf *out) {
     char text[64];
     snprintf(text, sizeof text, "%.17g", value);
     for (int digits = 1; digits < 17; digits++) {
@@ -32,9 +33,9 @@ static void print_real(struct printer *p, double value) {
     char *exponent = strchr(text, 'e');
     if (isfinite(value) && !strchr(text, '.')) {
         int mantissa = exponent ? (int)(exponent - text) : (int)strlen(text);
-        strbuf_printf(p->out, "%.*s.0%s", mantissa, text, exponent ? exponent : "");
+        strbuf_printf(out, "%.*s.0%s", mantissa, text, exponent ? exponent : "");
     } else {
-        strbuf_puts(p->out, text);
+        strbuf_puts(out, text);
     }
 }
 
@@ -83,7 +84,7 @@ static void print_leaf(struct printer *p, const struct expr *node, int outer) {
             strbuf_printf(p->out, "%lld", (long long)node->payload.i);
         break;
     case OP_REAL:
-        print_real(p, node->payload.r);
+        expr_print_real(node->payload.r, p->out);
         break;
     case OP_COORD:
         strbuf_printf(p->out, "%s.%s", side, names->axes[index]);
@@ -143,6 +144,30 @@ static void print_leaf(struct printer *p, const struct expr *node, int outer) {
     }
 }
 
+// An integer operand becomes a real by itself, unless that leaves integers only: then the operation
+// would read back as another one. The operand whose conversion must be written, or -1.
+static int explicit_real(const struct expr *node) {
+    enum type types[MAX_EXPR_ARGS];
+    uint32_t converts;
+    int first = -1;
+    for (int i = node->arity - 1; i >= 0; i--) {
+        bool converted = node->args[i]->op == OP_TO_REAL;
+        types[i] = converted ? TYPE_INT : node->args[i]->type;
+        first = converted ? i : first;
+    }
+    if (first < 0 ||
+        op_lookup(op_table[node->op].surface, types, node->arity, &converts) == node->op)
+        return -1;
+    return first;
+}
+
+static void print_operand(struct printer *p, const struct expr *node, int index, int outer) {
+    bool explicit = explicit_real(node) == index;
+    strbuf_puts(p->out, explicit ? "real(" : "");
+    print(p, node->args[index], explicit ? 0 : outer);
+    strbuf_puts(p->out, explicit ? ")" : "");
+}
+
 static void print_form(struct printer *p, const struct expr *node, int outer) {
     const struct op_info *info = &op_table[node->op];
     // ?: has no row precedence of its own arms: all three are printed tighter than it.
@@ -152,27 +177,27 @@ static void print_form(struct printer *p, const struct expr *node, int outer) {
     case FORM_INFIX: {
         // Comparisons do not associate; - and / and % take a tighter right operand.
         bool comparison = info->precedence == 5;
-        print(p, node->args[0], info->precedence + comparison);
+        print_operand(p, node, 0, info->precedence + comparison);
         strbuf_printf(p->out, " %s ", info->surface);
-        print(p, node->args[1], info->precedence + 1);
+        print_operand(p, node, 1, info->precedence + 1);
         break;
     }
     case FORM_PREFIX:
         strbuf_printf(p->out, node->op == OP_NOT ? "%s " : "%s", info->surface);
-        print(p, node->args[0], info->precedence);
+        print_operand(p, node, 0, info->precedence);
         break;
     case FORM_TERNARY:
-        print(p, node->args[0], 2);
+        print_operand(p, node, 0, 2);
         strbuf_puts(p->out, " ? ");
-        print(p, node->args[1], 2);
+        print_operand(p, node, 1, 2);
         strbuf_puts(p->out, " : ");
-        print(p, node->args[2], 1);
+        print_operand(p, node, 2, 1);
         break;
     default:
         strbuf_printf(p->out, "%s(", info->surface);
         for (int i = 0; i < node->arity; i++) {
             strbuf_puts(p->out, i ? ", " : "");
-            print(p, node->args[i], 0);
+            print_operand(p, node, i, 0);
         }
         strbuf_puts(p->out, ")");
         break;
@@ -183,7 +208,10 @@ static void print_form(struct printer *p, const struct expr *node, int outer) {
 static void print(struct printer *p, const struct expr *node, int outer) {
     if (p->out->length - p->begin > LENGTH_LIMIT)
         return;
-    if (node->op == OP_TO_REAL) // implicit in the language
+    const char *name = p->names->nodes && node != p->root ? p->names->nodes[node->id] : NULL;
+    if (name)
+        strbuf_puts(p->out, name);
+    else if (node->op == OP_TO_REAL) // mostly implicit in the language
         print(p, node->args[0], outer);
     else if (node->op == OP_IN_POW2) {
         strbuf_puts(p->out, outer > 5 ? "(" : "");
@@ -200,7 +228,7 @@ static void print(struct printer *p, const struct expr *node, int outer) {
 }
 
 void expr_print(const struct expr *root, const struct expr_names *names, struct strbuf *out) {
-    struct printer p = {names, out, out->length};
+    struct printer p = {root, names, out, out->length};
     print(&p, root, 0);
     if (out->length - p.begin > LENGTH_LIMIT)
         strbuf_puts(out, " ...");

@@ -1,0 +1,444 @@
+/* Stage parse, second half: tokens -> syntax tree.
+ *
+ * The grammar is wide on purpose: sets, ranges, calls and operators are all expressions, and check
+ * says in words what does not fit. Errors recover at ';' and '}', so one run reports several.
+ */
+%require "3.6"
+%define api.pure full
+%define api.prefix {dsl_}
+%define api.location.type {struct span}
+%define parse.error custom
+%define lr.default-reduction consistent
+%locations
+%param {struct parser *parser}
+%expect 0
+
+%code requires {
+#include "dsl/parser.h"
+}
+
+%code {
+/* The stack never grows: it would have to be given back when the arena escapes through yyparse. */
+#define YYINITDEPTH 8000
+#define YYMAXDEPTH YYINITDEPTH
+#define YYLLOC_DEFAULT(current, rhs, count)                                                        \
+    ((current) = (count) ? span_join(YYRHSLOC(rhs, 1), YYRHSLOC(rhs, count))                       \
+                         : (struct span){YYRHSLOC(rhs, 0).source, YYRHSLOC(rhs, 0).end,            \
+                                         YYRHSLOC(rhs, 0).end, YYRHSLOC(rhs, 0).line,              \
+                                         YYRHSLOC(rhs, 0).column})
+
+int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser);
+static void dsl_error(const struct span *span, struct parser *parser, const char *message);
+
+static struct ast *operation(struct parser *parser, struct span span, enum ast_kind kind,
+                                   enum ast_op op, const struct ast *a, const struct ast *b,
+                                   const struct ast *c) {
+    return parser_checked(parser, ast_operation(parser->arena, kind, op, span, a, b, c));
+}
+
+static struct ast *binary(struct parser *parser, struct span span, enum ast_op op,
+                                const struct ast *a, const struct ast *b) {
+    return operation(parser, span, AST_BINARY, op, a, b, NULL);
+}
+
+static struct ast *named(struct parser *parser, struct span span, enum ast_kind kind,
+                               const char *name, struct span name_span,
+                               const struct ast_list *list) {
+    struct ast_name ast_name = {name, name_span};
+    return parser_checked(parser, ast_named(parser->arena, kind, span, ast_name, list));
+}
+
+/* a < b < c is not what it looks like in mathematics, so it is refused. */
+static struct ast *comparison(struct parser *parser, struct span span, struct span at,
+                                    enum ast_op op, const struct ast *a, const struct ast *b) {
+    if (ast_is_comparison(a) && !a->parenthesised) {
+        diag_error(parser->diags, at,
+                   "comparisons do not chain: write 'a %s b and b %s c', or parentheses around "
+                   "the first",
+                   ast_ops[a->op].surface, ast_ops[op].surface);
+        return ast_new(parser->arena, AST_POISON, span);
+    }
+    return binary(parser, span, op, a, b);
+}
+
+static struct ast_list *append(struct parser *parser, struct ast_list *list, const char *name,
+                               struct span name_span, const struct ast *value) {
+    return ast_append(parser->arena, list, (struct ast_name){name, name_span}, value);
+}
+
+static struct ast_stmt *statement(struct parser *parser, enum ast_stmt_kind kind,
+                                  struct span span) {
+    struct ast_stmt *stmt = ARENA_NEW(parser->arena, struct ast_stmt);
+    stmt->kind = kind;
+    stmt->span = span;
+    return stmt;
+}
+
+static struct ast_stmt *declaration(struct parser *parser, enum ast_stmt_kind kind,
+                                    struct span span, const char *type, struct span type_span,
+                                    struct ast_decl *decls) {
+    struct ast_stmt *stmt = statement(parser, kind, span);
+    stmt->type = (struct ast_name){type, type_span};
+    stmt->decls = decls;
+    return stmt;
+}
+
+static struct ast_stmt *expression(struct parser *parser, enum ast_stmt_kind kind,
+                                   struct span span, const struct ast *value) {
+    struct ast_stmt *stmt = statement(parser, kind, span);
+    stmt->value = value;
+    return stmt;
+}
+
+static struct ast_decl *declare(struct parser *parser, const char *name, struct span span,
+                                const struct ast_list *indices, const struct ast *value) {
+    struct ast_decl *decl = ARENA_NEW(parser->arena, struct ast_decl);
+    decl->name = (struct ast_name){name, span};
+    decl->indices = indices;
+    decl->value = value;
+    return decl;
+}
+
+/* What stands for a statement that could not be read: names may be missing. */
+static struct ast_stmts lost(struct parser *parser, struct ast_stmts list, struct span span) {
+    parser_append(&list, statement(parser, STMT_LATER, span));
+    return list;
+}
+
+static void later(struct parser *parser, struct span span, const char *word) {
+    diag_error(parser->diags, span, "'%s': not in this version", word);
+}
+}
+
+%union {
+    uint64_t integer;
+    double real;
+    const char *word;
+    struct ast *node;
+    struct ast_list *list;
+    struct ast_decl *decl;
+    struct ast_decls decls;
+    struct ast_stmt *stmt;
+    struct ast_stmts stmts;
+}
+
+%token END 0 "the end of the file"
+%token <word> NAME "a name"
+%token <integer> INTEGER "an integer"
+%token <real> REAL "a real number"
+%token <word> STRING "a text in quotes"
+%token <word> PATTERN "'pattern'" IMPORT "'import'" FN "'fn'" AXES "'axes'" CONST "'const'"
+%token <word> PARAM "'param'" INPUT "'input'" LET "'let'" MAP "'map'" REQUIRE "'require'"
+%token <word> KEEP "'keep'" SCORE "'score'"
+%token <word> SELECT "'select'" STAGE "'stage'" POOL "'pool'" ADD "'add'" BRANCH "'branch'"
+%token <word> MERGE "'merge'" ORDER "'order'" LAYER "'layer'" SEGMENTS "'segments'" AT "'at'"
+%token <word> WHERE "'where'" STEP "'step'" USE "'use'" TRUE "'true'" FALSE "'false'"
+%token <word> AND "'and'" OR "'or'" NOT "'not'" IN "'in'" ANY "'any'" ALL "'all'" COUNT "'count'"
+%token <word> LATER "a statement of a later version"
+%token DOTS "'..'" SHL "'<<'" SHR "'>>'" LE "'<='" GE "'>='" EQ "'=='" NE "'!='"
+
+%right '?' ':'
+%left OR
+%left AND
+%precedence NOT ANY ALL COUNT
+%left '<' LE '>' GE EQ NE IN
+%left '|'
+%left '^'
+%left '&'
+%nonassoc DOTS
+%precedence STEP
+%left SHL SHR
+%left '+' '-'
+%left '*' '/' '%'
+%precedence NEGATIVE
+
+%type <node> expr primary
+%type <list> exprs some_exprs names some_names bindings some_bindings map_indices
+%type <decl> param_decl plain_decl input_decl map_decl
+%type <decls> param_decls plain_decls input_decls map_decls where
+%type <stmt> item statement
+%type <stmts> items statements
+
+%start file
+
+%%
+
+file: items { parser->statements = $1; };
+
+items:
+    %empty              { $$ = (struct ast_stmts){NULL, NULL}; }
+  | items item          { $$ = $1; parser_append(&$$, $2); }
+  | items error ';'     { $$ = lost(parser, $1, @2); yyerrok; }
+  | items error '}'     { $$ = lost(parser, $1, @2); yyerrok; }
+  ;
+
+item:
+    statement
+  | PATTERN NAME '{' statements '}' {
+        $$ = statement(parser, STMT_PATTERN, @1);
+        $$->name = (struct ast_name){$2, @2};
+        $$->body = $4.first;
+        $$->end = @5;
+    }
+  | PATTERN NAME '{' statements error '}' {
+        $$ = statement(parser, STMT_PATTERN, @1);
+        $$->name = (struct ast_name){$2, @2};
+        $$->body = lost(parser, $4, @5).first;
+        $$->end = @6;
+        yyerrok;
+    }
+  ;
+
+statements:
+    %empty                  { $$ = (struct ast_stmts){NULL, NULL}; }
+  | statements statement    { $$ = $1; parser_append(&$$, $2); }
+  | statements error ';'    { $$ = lost(parser, $1, @2); yyerrok; }
+  ;
+
+statement:
+    IMPORT STRING ';' {
+        $$ = statement(parser, STMT_IMPORT, @1);
+        $$->text = (struct ast_name){$2, @2};
+    }
+  | AXES some_names ';' {
+        $$ = statement(parser, STMT_AXES, @1);
+        $$->names = $2;
+    }
+  | CONST NAME plain_decls ';'  { $$ = declaration(parser, STMT_CONST, @1, $2, @2, $3.first); }
+  | CONST plain_decls ';'       { $$ = declaration(parser, STMT_CONST, @1, NULL, @1, $2.first); }
+  | LET plain_decls ';'         { $$ = declaration(parser, STMT_LET, @1, NULL, @1, $2.first); }
+  | PARAM NAME param_decls ';'  { $$ = declaration(parser, STMT_PARAM, @1, $2, @2, $3.first); }
+  | PARAM param_decls ';'       { $$ = declaration(parser, STMT_PARAM, @1, NULL, @1, $2.first); }
+  | INPUT NAME input_decls ';'  { $$ = declaration(parser, STMT_INPUT, @1, $2, @2, $3.first); }
+  | MAP map_decls ';'           { $$ = declaration(parser, STMT_MAP, @1, NULL, @1, $2.first); }
+  | FN NAME '(' names ')' '=' expr where ';' {
+        $$ = expression(parser, STMT_FN, @1, $7);
+        $$->name = (struct ast_name){$2, @2};
+        $$->names = $4;
+        $$->decls = $8.first;
+    }
+  | REQUIRE expr ';'            { $$ = expression(parser, STMT_REQUIRE, @1, $2); }
+  | REQUIRE expr ':' STRING ';' {
+        $$ = expression(parser, STMT_REQUIRE, @1, $2);
+        $$->text = (struct ast_name){$4, @4};
+    }
+  | KEEP expr ';'               { $$ = expression(parser, STMT_KEEP, @1, $2); }
+  | KEEP expr AT expr ';' {
+        later(parser, @3, "keep ... at");
+        $$ = expression(parser, STMT_KEEP, @1, ast_new(parser->arena, AST_POISON, @2));
+    }
+  | KEEP AT expr ';' {
+        later(parser, @2, "keep at");
+        $$ = expression(parser, STMT_KEEP, @1, ast_new(parser->arena, AST_POISON, @3));
+    }
+  | SCORE expr ';'              { $$ = expression(parser, STMT_SCORE, @1, $2); }
+  | SEGMENTS segments {
+        later(parser, @1, "segments");
+        $$ = statement(parser, STMT_LATER, @1);
+    }
+  | LATER {
+        $$ = statement(parser, STMT_LATER, @1);
+        $$->name = (struct ast_name){$1, @1};
+    }
+  ;
+
+segments:
+    segment
+  | segments segment
+  ;
+
+segment: NAME ':' some_names ';';
+
+/* ---- declarations ------------------------------------------------------------------------ */
+
+plain_decls:
+    plain_decl                  { $$ = (struct ast_decls){$1, $1}; }
+  | plain_decls ',' plain_decl  { $$ = $1; $$.last->next = $3; $$.last = $3; }
+  ;
+
+plain_decl: NAME '=' expr { $$ = declare(parser, $1, @1, NULL, $3); };
+
+param_decls:
+    param_decl                  { $$ = (struct ast_decls){$1, $1}; }
+  | param_decls ',' param_decl  { $$ = $1; $$.last->next = $3; $$.last = $3; }
+  ;
+
+param_decl:
+    NAME                            { $$ = declare(parser, $1, @1, NULL, NULL); }
+  | NAME '=' expr                   { $$ = declare(parser, $1, @1, NULL, $3); }
+  | NAME '[' exprs ']'              { $$ = declare(parser, $1, @1, $3, NULL); }
+  | NAME '[' exprs ']' '=' expr     { $$ = declare(parser, $1, @1, $3, $6); }
+  ;
+
+input_decls:
+    input_decl                  { $$ = (struct ast_decls){$1, $1}; }
+  | input_decls ',' input_decl  { $$ = $1; $$.last->next = $3; $$.last = $3; }
+  ;
+
+input_decl:
+    NAME                    { $$ = declare(parser, $1, @1, NULL, NULL); }
+  | NAME '[' exprs ']'      { $$ = declare(parser, $1, @1, $3, NULL); }
+  ;
+
+map_decls:
+    map_decl                { $$ = (struct ast_decls){$1, $1}; }
+  | map_decls ',' map_decl  { $$ = $1; $$.last->next = $3; $$.last = $3; }
+  ;
+
+map_decl: NAME '[' map_indices ']' '=' expr { $$ = declare(parser, $1, @1, $3, $6); };
+
+map_indices:
+    NAME IN expr                    { $$ = append(parser, NULL, $1, @1, $3); }
+  | map_indices ',' NAME IN expr    { $$ = append(parser, $1, $3, @3, $5); }
+  ;
+
+where:
+    %empty              { $$ = (struct ast_decls){NULL, NULL}; }
+  | WHERE plain_decls   { $$ = $2; }
+  ;
+
+names:
+    %empty              { $$ = NULL; }
+  | some_names
+  ;
+
+some_names:
+    NAME                { $$ = append(parser, NULL, $1, @1, NULL); }
+  | some_names ',' NAME { $$ = append(parser, $1, $3, @3, NULL); }
+  ;
+
+/* ---- expressions ------------------------------------------------------------------------- */
+
+expr:
+    primary
+  | expr '?' expr ':' expr {
+        $$ = operation(parser, @$, AST_TERNARY, AST_NOT, $1, $3, $5);
+    }
+  | expr OR expr        { $$ = binary(parser, @$, AST_OR, $1, $3); }
+  | expr AND expr       { $$ = binary(parser, @$, AST_AND, $1, $3); }
+  | NOT expr            { $$ = operation(parser, @$, AST_UNARY, AST_NOT, $2, NULL, NULL); }
+  | expr '<' expr       { $$ = comparison(parser, @$, @2, AST_LT, $1, $3); }
+  | expr LE expr        { $$ = comparison(parser, @$, @2, AST_LE, $1, $3); }
+  | expr '>' expr       { $$ = comparison(parser, @$, @2, AST_GT, $1, $3); }
+  | expr GE expr        { $$ = comparison(parser, @$, @2, AST_GE, $1, $3); }
+  | expr EQ expr        { $$ = comparison(parser, @$, @2, AST_EQ, $1, $3); }
+  | expr NE expr        { $$ = comparison(parser, @$, @2, AST_NE, $1, $3); }
+  | expr IN expr        { $$ = comparison(parser, @$, @2, AST_IN, $1, $3); }
+  | expr '|' expr       { $$ = binary(parser, @$, AST_BIT_OR, $1, $3); }
+  | expr '^' expr       { $$ = binary(parser, @$, AST_BIT_XOR, $1, $3); }
+  | expr '&' expr       { $$ = binary(parser, @$, AST_BIT_AND, $1, $3); }
+  | expr SHL expr       { $$ = binary(parser, @$, AST_SHL, $1, $3); }
+  | expr SHR expr       { $$ = binary(parser, @$, AST_SHR, $1, $3); }
+  | expr '+' expr       { $$ = binary(parser, @$, AST_ADD, $1, $3); }
+  | expr '-' expr       { $$ = binary(parser, @$, AST_SUB, $1, $3); }
+  | expr '*' expr       { $$ = binary(parser, @$, AST_MUL, $1, $3); }
+  | expr '/' expr       { $$ = binary(parser, @$, AST_DIV, $1, $3); }
+  | expr '%' expr       { $$ = binary(parser, @$, AST_MOD, $1, $3); }
+  | expr DOTS expr %prec DOTS {
+        $$ = operation(parser, @$, AST_RANGE, AST_NOT, $1, $3, NULL);
+    }
+  | expr DOTS expr STEP expr %prec STEP {
+        $$ = operation(parser, @$, AST_RANGE, AST_NOT, $1, $3, $5);
+    }
+  | '-' expr %prec NEGATIVE {
+        $$ = operation(parser, @$, AST_UNARY, AST_NEGATE, $2, NULL, NULL);
+    }
+  | ANY NAME IN expr ':' expr %prec ANY {
+        struct ast *node = ast_operation(parser->arena, AST_QUANTIFIER, AST_ANY, @$, $4, $6, NULL);
+        node->name = (struct ast_name){$2, @2};
+        $$ = parser_checked(parser, node);
+    }
+  | ALL NAME IN expr ':' expr %prec ALL {
+        struct ast *node = ast_operation(parser->arena, AST_QUANTIFIER, AST_ALL, @$, $4, $6, NULL);
+        node->name = (struct ast_name){$2, @2};
+        $$ = parser_checked(parser, node);
+    }
+  | COUNT NAME IN expr ':' expr %prec COUNT {
+        struct ast *node =
+            ast_operation(parser->arena, AST_QUANTIFIER, AST_COUNT, @$, $4, $6, NULL);
+        node->name = (struct ast_name){$2, @2};
+        $$ = parser_checked(parser, node);
+    }
+  ;
+
+primary:
+    INTEGER {
+        struct ast *node = ast_new(parser->arena, AST_INT, @$);
+        node->as.integer = $1;
+        $$ = node;
+    }
+  | REAL {
+        struct ast *node = ast_new(parser->arena, AST_REAL, @$);
+        node->as.real = $1;
+        $$ = node;
+    }
+  | TRUE {
+        struct ast *node = ast_new(parser->arena, AST_BOOL, @$);
+        node->as.boolean = true;
+        $$ = node;
+    }
+  | FALSE               { $$ = ast_new(parser->arena, AST_BOOL, @$); }
+  | NAME                { $$ = named(parser, @$, AST_NAME, $1, @1, NULL); }
+  | NAME '.' NAME {
+        struct ast *node = ast_new(parser->arena, AST_MEMBER, @$);
+        node->name = (struct ast_name){$1, @1};
+        node->as.member = (struct ast_name){$3, @3};
+        $$ = node;
+    }
+  | NAME '(' exprs ')'          { $$ = named(parser, @$, AST_CALL, $1, @1, $3); }
+  | NAME '[' exprs ']'          { $$ = named(parser, @$, AST_INDEX, $1, @1, $3); }
+  | USE NAME '(' bindings ')'   { $$ = named(parser, @$, AST_USE, $2, @2, $4); }
+  | '{' exprs '}'               { $$ = named(parser, @$, AST_SET, NULL, @1, $2); }
+  | '(' expr ')' {
+        $2->parenthesised = true;
+        $$ = $2;
+    }
+  ;
+
+exprs:
+    %empty              { $$ = NULL; }
+  | some_exprs
+  ;
+
+some_exprs:
+    expr                { $$ = append(parser, NULL, NULL, @1, $1); }
+  | some_exprs ',' expr { $$ = append(parser, $1, NULL, @3, $3); }
+  ;
+
+bindings:
+    %empty              { $$ = NULL; }
+  | some_bindings
+  ;
+
+some_bindings:
+    NAME '=' expr                   { $$ = append(parser, NULL, $1, @1, $3); }
+  | some_bindings ',' NAME '=' expr { $$ = append(parser, $1, $3, @3, $5); }
+  ;
+
+%%
+
+/* The stack is full (yyreport_syntax_error has the rest): something nests without end. */
+static void dsl_error(const struct span *span, struct parser *parser, const char *message) {
+    (void)message;
+    parser_too_deep(parser, *span);
+}
+
+enum { MAX_EXPECTED = 64 };
+
+static int token_of(yysymbol_kind_t symbol) {
+    for (int token = 0; token <= YYMAXUTOK; token++)
+        if (YYTRANSLATE(token) == symbol)
+            return token;
+    return DSL_UNDEF;
+}
+
+static int yyreport_syntax_error(const yypcontext_t *context, struct parser *parser) {
+    yysymbol_kind_t expected[MAX_EXPECTED];
+    int count = yypcontext_expected_tokens(context, expected, MAX_EXPECTED);
+    int tokens[MAX_EXPECTED];
+    for (int i = 0; i < count; i++)
+        tokens[i] = token_of(expected[i]);
+    parser_unexpected(parser, token_of(yypcontext_token(context)), *yypcontext_location(context),
+                      tokens, count);
+    return 0;
+}

@@ -1,0 +1,90 @@
+// The checked pattern: names and fingerprint.
+
+#include "dsl/pattern.h"
+
+#include <string.h>
+
+struct expr_names pattern_names(const struct pattern *pattern, struct arena *arena) {
+    const char **scalars = ARENA_ARRAY(arena, const char *, (size_t)pattern->scalar_count);
+    const char **tables = ARENA_ARRAY(arena, const char *, (size_t)pattern->table_count);
+    const char **inputs = ARENA_ARRAY(arena, const char *, (size_t)pattern->input_count);
+    const char **maps = ARENA_ARRAY(arena, const char *, (size_t)pattern->map_count);
+    for (int i = 0; i < pattern->param_count; i++) {
+        const struct pattern_param *param = &pattern->params[i];
+        (param->per_head ? tables : scalars)[param->index] = param->name;
+    }
+    for (int i = 0; i < pattern->input_count; i++)
+        inputs[i] = pattern->inputs[i].name;
+    for (int i = 0; i < pattern->map_count; i++)
+        maps[i] = pattern->maps[i].name;
+    return (struct expr_names){pattern->axes, scalars, tables, inputs, maps, NULL};
+}
+
+// ---- fingerprint -----------------------------------------------------------------------------
+//
+// Nodes are numbered in the order in which a walk from the roots leaves them, so the digest does
+// not depend on names, layout, or on nodes that the checker made and dropped.
+
+struct digest {
+    uint64_t hash;
+    uint32_t *number; // by node id; 0: not met
+    uint32_t count;
+};
+
+static void add_word(struct digest *digest, uint64_t word) {
+    digest->hash = (digest->hash ^ word) * 0x9e3779b97f4a7c15u;
+    digest->hash ^= digest->hash >> 29;
+}
+
+static void add_expr(struct digest *digest, const struct expr *node) {
+    if (!node) {
+        add_word(digest, UINT64_MAX);
+        return;
+    }
+    if (digest->number[node->id]) {
+        add_word(digest, digest->number[node->id]);
+        return;
+    }
+    for (int i = 0; i < node->arity; i++)
+        add_expr(digest, node->args[i]);
+    add_word(digest, (uint64_t)node->op << 32 | (uint64_t)node->type << 16 | node->arity);
+    add_word(digest, (uint64_t)node->payload.i);
+    for (int i = 0; i < node->arity; i++)
+        add_word(digest, digest->number[node->args[i]->id]);
+    digest->number[node->id] = ++digest->count;
+}
+
+static void add_indices(struct digest *digest, const struct pattern_index *indices, int count) {
+    add_word(digest, (uint64_t)count);
+    for (int i = 0; i < count; i++) {
+        add_word(digest, (uint64_t)indices[i].kind << 32 | indices[i].axis);
+        add_expr(digest, indices[i].extent);
+    }
+}
+
+uint64_t pattern_fingerprint(const struct pattern *pattern) {
+    struct digest digest = {.hash = 0x68656464}; // "hedd"
+    digest.number = ARENA_ARRAY(pattern->graph->arena, uint32_t, pattern->graph->count);
+    add_word(&digest, (uint64_t)pattern->axis_count);
+    add_word(&digest, (uint64_t)pattern->param_count);
+    for (int i = 0; i < pattern->param_count; i++) {
+        add_word(&digest, (uint64_t)pattern->params[i].type << 1 | pattern->params[i].per_head);
+        add_expr(&digest, pattern->params[i].fallback);
+    }
+    add_word(&digest, (uint64_t)pattern->input_count);
+    for (int i = 0; i < pattern->input_count; i++) {
+        add_word(&digest, pattern->inputs[i].type);
+        add_indices(&digest, pattern->inputs[i].indices, pattern->inputs[i].index_count);
+    }
+    add_word(&digest, (uint64_t)pattern->map_count);
+    for (int i = 0; i < pattern->map_count; i++) {
+        add_indices(&digest, pattern->maps[i].indices, pattern->maps[i].index_count);
+        add_expr(&digest, pattern->maps[i].body);
+    }
+    add_word(&digest, (uint64_t)pattern->require_count);
+    for (int i = 0; i < pattern->require_count; i++)
+        add_expr(&digest, pattern->requires[i].condition);
+    add_expr(&digest, pattern->keep);
+    add_expr(&digest, pattern->score);
+    return digest.hash;
+}

@@ -1,0 +1,290 @@
+// The check stage's dump (`--emit=pattern`): the normal form of a pattern.
+//
+// Nodes used more than once get a line of their own before the first statement that needs them, so
+// the dump is as long as the graph, not as its text form; so do nodes under which much hangs, so
+// that no line gets long. A node that depends on a quantifier's variable or on `s` becomes a
+// function of it:
+//
+//   let n1 = q.i / 64;
+//   fn n2(e0) = n1 - e0 < 4;
+//   keep any e0 in 0 .. 8 : n2(e0) and ...
+//
+// The dump is a pattern file itself, and checking it gives the same fingerprint.
+
+#include "dsl/pattern.h"
+
+#include <string.h>
+
+enum { MAX_LINE_NODES = 100 };
+
+struct dump {
+    const struct pattern *pattern;
+    struct arena arena; // own
+    struct strbuf *out;
+    struct expr_names names;
+    const char **spelled; // by id: how a named node is written; names.nodes
+    uint32_t *uses;       // by id: users and statements
+    bool *is_root;        // by id: stands in a statement of its own
+    bool *named;          // by id: gets a name, once its line is written
+    uint32_t *size;       // by id: nodes printed for it where it is not named
+    bool *written;        // by id: its line is out
+    int count;
+};
+
+static bool is_leaf(const struct expr *node) {
+    return node->arity == 0;
+}
+
+// ---- which nodes get a name ------------------------------------------------------------------
+
+static void count_uses(struct dump *dump, const struct expr *root) {
+    if (!root)
+        return;
+    dump->uses[root->id]++;
+    dump->is_root[root->id] = true;
+}
+
+// Arguments come before their users, so one sweep down the ids meets every user first.
+static void spread_uses(struct dump *dump) {
+    const struct expr_graph *graph = dump->pattern->graph;
+    for (uint32_t id = graph->count; id-- > 0;) {
+        const struct expr *node = graph->nodes[id];
+        for (int i = 0; dump->uses[id] && i < node->arity; i++)
+            dump->uses[node->args[i]->id]++;
+    }
+}
+
+static void each_root(struct dump *dump, void (*visit)(struct dump *, const struct expr *)) {
+    const struct pattern *pattern = dump->pattern;
+    for (int i = 0; i < pattern->param_count; i++)
+        visit(dump, pattern->params[i].fallback);
+    for (int i = 0; i < pattern->input_count; i++)
+        for (int j = 0; j < pattern->inputs[i].index_count; j++)
+            visit(dump, pattern->inputs[i].indices[j].extent);
+    for (int i = 0; i < pattern->map_count; i++) {
+        for (int j = 0; j < pattern->maps[i].index_count; j++)
+            visit(dump, pattern->maps[i].indices[j].extent);
+        visit(dump, pattern->maps[i].body);
+    }
+    for (int i = 0; i < pattern->require_count; i++)
+        visit(dump, pattern->requires[i].condition);
+    visit(dump, pattern->keep);
+    visit(dump, pattern->score);
+}
+
+static bool name_taken(const struct dump *dump, const char *name) {
+    const struct pattern *pattern = dump->pattern;
+    bool taken = false;
+    for (int i = 0; i < pattern->param_count && !taken; i++)
+        taken = strcmp(pattern->params[i].name, name) == 0;
+    for (int i = 0; i < pattern->input_count && !taken; i++)
+        taken = strcmp(pattern->inputs[i].name, name) == 0;
+    for (int i = 0; i < pattern->map_count && !taken; i++)
+        taken = strcmp(pattern->maps[i].name, name) == 0;
+    for (int i = 0; i < pattern->const_count && !taken; i++)
+        taken = strcmp(pattern->consts[i].name, name) == 0;
+    return taken;
+}
+
+// "n3", or "n3(e0, s)" for a node that depends on them.
+static const char *spell(struct dump *dump, const struct expr *node) {
+    const char *text, *between = "(";
+    do
+        text = arena_format(&dump->arena, "n%d", ++dump->count);
+    while (name_taken(dump, text));
+    for (int variable = 0; variable < MAX_VARS; variable++)
+        if (node->vars >> variable & 1) {
+            text = arena_format(&dump->arena, "%s%se%d", text, between, variable);
+            between = ", ";
+        }
+    if (node->deps & DEP_SCORE) {
+        text = arena_format(&dump->arena, "%s%ss", text, between);
+        between = ", ";
+    }
+    return *between == ',' ? arena_format(&dump->arena, "%s)", text) : text;
+}
+
+static void choose_names(struct dump *dump) {
+    const struct expr_graph *graph = dump->pattern->graph;
+    for (uint32_t id = 0; id < graph->count; id++) {
+        const struct expr *node = graph->nodes[id];
+        if (!dump->uses[id])
+            continue;
+        uint32_t size = 1;
+        for (int i = 0; i < node->arity; i++)
+            size += dump->named[node->args[i]->id] ? 1 : dump->size[node->args[i]->id];
+        dump->size[id] = size;
+        bool conversion = node->op == OP_TO_REAL && is_leaf(node->args[0]);
+        bool in_one_statement = dump->is_root[id] && dump->uses[id] == 1;
+        dump->named[id] = !is_leaf(node) && !conversion && !in_one_statement &&
+                          (dump->uses[id] > 1 || size > MAX_LINE_NODES);
+    }
+}
+
+// ---- lines -----------------------------------------------------------------------------------
+
+// The lines of the named nodes below `root`, arguments first. A name stands for the node, but its
+// own line is about the node itself: expr_print spells only what is below its root.
+static void write_below(struct dump *dump, const struct expr *node) {
+    if (dump->written[node->id])
+        return;
+    dump->written[node->id] = true;
+    for (int i = 0; i < node->arity; i++)
+        write_below(dump, node->args[i]);
+    if (!dump->named[node->id])
+        return;
+    const char *name = dump->spelled[node->id] = spell(dump, node);
+    strbuf_printf(dump->out, "    %s %s = ", strchr(name, '(') ? "fn" : "let", name);
+    expr_print(node, &dump->names, dump->out);
+    strbuf_puts(dump->out, ";\n");
+}
+
+static void write_root(struct dump *dump, const struct expr *node) {
+    if (node)
+        write_below(dump, node);
+}
+
+// The expression in a statement, whose names are out.
+static void write_expr(struct dump *dump, const struct expr *node) {
+    const char *name = dump->spelled[node->id];
+    if (name)
+        strbuf_puts(dump->out, name);
+    else
+        expr_print(node, &dump->names, dump->out);
+}
+
+static const char *type_word(enum type type) {
+    return type == TYPE_REAL ? "real" : "int";
+}
+
+static void write_consts(struct dump *dump) {
+    const struct pattern *pattern = dump->pattern;
+    for (int i = 0; i < pattern->const_count; i++) {
+        const struct pattern_const *record = &pattern->consts[i];
+        strbuf_printf(dump->out, "    const %s %s = ", type_word(record->type), record->name);
+        if (record->type == TYPE_REAL)
+            expr_print_real(record->value.r, dump->out);
+        else
+            strbuf_printf(dump->out, "%lld", (long long)record->value.i);
+        strbuf_puts(dump->out, ";\n");
+    }
+}
+
+static void write_params(struct dump *dump) {
+    const struct pattern *pattern = dump->pattern;
+    for (int i = 0; i < pattern->param_count; i++) {
+        const struct pattern_param *param = &pattern->params[i];
+        write_root(dump, param->fallback);
+        strbuf_printf(dump->out, "    param %s %s%s = ", type_word(param->type), param->name,
+                      param->per_head ? "[head]" : "");
+        write_expr(dump, param->fallback);
+        strbuf_puts(dump->out, ";\n");
+    }
+}
+
+static void write_index(struct dump *dump, const struct pattern_index *index) {
+    static const char *const words[] = {[INDEX_HEAD] = "head",
+                                        [INDEX_KV_HEAD] = "kv_head",
+                                        [INDEX_BATCH] = "batch",
+                                        [INDEX_TOKEN] = "token"};
+    if (index->kind == INDEX_AXIS) {
+        strbuf_puts(dump->out, dump->pattern->axes[index->axis]);
+    } else if (index->kind == INDEX_BLOCKS) {
+        strbuf_printf(dump->out, "blocks(%s, ", dump->pattern->axes[index->axis]);
+        write_expr(dump, index->extent);
+        strbuf_puts(dump->out, ")");
+    } else {
+        strbuf_puts(dump->out, words[index->kind]);
+    }
+}
+
+static void write_inputs(struct dump *dump) {
+    const struct pattern *pattern = dump->pattern;
+    for (int i = 0; i < pattern->input_count; i++) {
+        const struct pattern_input *input = &pattern->inputs[i];
+        for (int j = 0; j < input->index_count; j++)
+            write_root(dump, input->indices[j].extent);
+        strbuf_printf(dump->out, "    input %s %s[", type_word(input->type), input->name);
+        for (int j = 0; j < input->index_count; j++) {
+            strbuf_puts(dump->out, j ? ", " : "");
+            write_index(dump, &input->indices[j]);
+        }
+        strbuf_puts(dump->out, "];\n");
+    }
+}
+
+static void write_maps(struct dump *dump) {
+    const struct pattern *pattern = dump->pattern;
+    for (int i = 0; i < pattern->map_count; i++) {
+        const struct pattern_map *map = &pattern->maps[i];
+        for (int j = 0; j < map->index_count; j++)
+            write_root(dump, map->indices[j].extent);
+        write_root(dump, map->body);
+        strbuf_printf(dump->out, "    map %s[", map->name);
+        for (int j = 0; j < map->index_count; j++) {
+            strbuf_printf(dump->out, "%se%d in 0 .. ", j ? ", " : "", j);
+            bool operand =
+                is_leaf(map->indices[j].extent) || dump->spelled[map->indices[j].extent->id];
+            strbuf_puts(dump->out, operand ? "" : "(");
+            write_expr(dump, map->indices[j].extent);
+            strbuf_puts(dump->out, operand ? "" : ")");
+        }
+        strbuf_puts(dump->out, "] = ");
+        write_expr(dump, map->body);
+        strbuf_puts(dump->out, ";\n");
+    }
+}
+
+static void write_statement(struct dump *dump, const char *word, const struct expr *node,
+                            const char *message) {
+    write_root(dump, node);
+    strbuf_printf(dump->out, "    %s ", word);
+    write_expr(dump, node);
+    if (message)
+        strbuf_printf(dump->out, " : \"%s\"", message);
+    strbuf_puts(dump->out, ";\n");
+}
+
+static void write_pattern(struct dump *dump) {
+    const struct pattern *pattern = dump->pattern;
+    strbuf_printf(dump->out, "pattern %s {\n    axes ", pattern->name);
+    for (int i = 0; i < pattern->axis_count; i++)
+        strbuf_printf(dump->out, "%s%s", i ? ", " : "", pattern->axes[i]);
+    strbuf_puts(dump->out, ";\n");
+    write_consts(dump);
+    write_params(dump);
+    write_inputs(dump);
+    write_maps(dump);
+    for (int i = 0; i < pattern->require_count; i++)
+        write_statement(dump, "require", pattern->requires[i].condition,
+                        pattern->requires[i].message);
+    write_statement(dump, "keep", pattern->keep, NULL);
+    if (pattern->score)
+        write_statement(dump, "score", pattern->score, NULL);
+    strbuf_puts(dump->out, "}\n");
+}
+
+void pattern_print(const struct pattern *pattern, struct strbuf *out) {
+    struct dump dump = {.pattern = pattern, .out = out};
+    uint32_t count = pattern->graph->count;
+    arena_init(&dump.arena, 0);
+    jmp_buf escape;
+    dump.arena.escape = &escape;
+    if (setjmp(escape) == 0) {
+        dump.uses = ARENA_ARRAY(&dump.arena, uint32_t, count);
+        dump.is_root = ARENA_ARRAY(&dump.arena, bool, count);
+        dump.named = ARENA_ARRAY(&dump.arena, bool, count);
+        dump.size = ARENA_ARRAY(&dump.arena, uint32_t, count);
+        dump.written = ARENA_ARRAY(&dump.arena, bool, count);
+        dump.spelled = ARENA_ARRAY(&dump.arena, const char *, count);
+        dump.names = pattern_names(pattern, &dump.arena);
+        dump.names.nodes = dump.spelled;
+        each_root(&dump, count_uses);
+        spread_uses(&dump);
+        choose_names(&dump);
+        write_pattern(&dump);
+    } else {
+        out->failed = true;
+    }
+    arena_finish(&dump.arena);
+}
