@@ -16,7 +16,7 @@ struct check_args {
 #define MEMBER(name) offsetof(struct check_args, name)
 static const struct option_row check_rows[] = {
     {"pattern", 0, OPTION_TEXT, MEMBER(pattern), "NAME",
-     "which pattern of the file (the one named like it, else the last)", NULL},
+     "(the one named like the file, else the last)", NULL},
     {"const", 0, OPTION_LIST, MEMBER(consts), "name=V", "a compile-time constant", NULL},
     {"json", 0, OPTION_FLAG, MEMBER(json), "", "one JSON object per right file", NULL},
 };

@@ -30,10 +30,10 @@ struct draw_args {
 static const struct option_row draw_options[] = {
     {"head", 0, OPTION_INT, MEMBER(head), "N", "which head (0)", NULL},
     {"format", 0, OPTION_CHOICE, MEMBER(format), "txt|png|svg|term",
-     "(by the suffix of -o; term on a terminal; else txt)", formats},
+     "(by the suffix of -o; else term, or txt in a pipe)", formats},
     {"output", 'o', OPTION_TEXT, MEMBER(output), "FILE", "needed for png and svg", NULL},
-    {"tiles", 0, OPTION_FLAG, MEMBER(tiles), "",
-     "show the tiles: blue full, orange partial, pale dropped", NULL},
+    {"tiles", 0, OPTION_FLAG, MEMBER(tiles), "", "tiles: blue full, orange partial, pale dropped",
+     NULL},
 };
 
 struct draw {

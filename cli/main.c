@@ -87,11 +87,11 @@ static void print_help(void) {
     for (int i = 0; i < COMMAND_COUNT; i++)
         printf("  %-9s %s\n", commands[i].name, commands[i].summary);
     puts(
-        "\n'heddle COMMAND --help' lists the options of a command. FILE is a pattern file, or the\n"
-        "name of a shipped pattern: heddle draw window --axes i=32 --param before=8\n"
+        "\n'heddle COMMAND --help' lists the options of a command. FILE is a pattern file,\n"
+        "or the name of a shipped pattern: heddle draw window --axes i=32\n"
         "\n"
-        "Exit status: 0 success, 1 errors in the pattern, 2 wrong command line, 3 input file or\n"
-        "tensor, 4 device, 5 --verify failed.");
+        "Exit status: 0 success, 1 errors in the pattern, 2 wrong command line, 3 input\n"
+        "file or tensor, 4 device, 5 --verify failed.");
 }
 
 static int unknown_command(const char *name) {
