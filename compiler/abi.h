@@ -24,8 +24,8 @@ union abi_slot {
 
 // An input (int32 or float) or a map (uint8), row-major over extent[].
 // Pyramid: for range queries along the last index. Level l holds, for every aligned group of
-// ABI_PYRAMID^l consecutive elements of a row, the minimum and the maximum, as int32/float/uint8
-// pairs {min, max}; level 0 is the data itself. A row has ceildiv(extent, ABI_PYRAMID^l) pairs.
+// ABI_PYRAMID^l elements of a row, the least and the greatest as a pair of doubles; level 0 is the
+// data itself. A row of level l has ceildiv(extent, ABI_PYRAMID^l) pairs.
 enum { ABI_PYRAMID = 16, ABI_PYRAMID_LEVELS = 8 };
 struct abi_array {
     const void *data;
@@ -34,6 +34,15 @@ struct abi_array {
     const void *levels[ABI_PYRAMID_LEVELS]; // levels[0] unused; NULL past the top
 };
 
+// Least and greatest element (as int64 or double bits) with indices in [lo[i], hi[i]], all clipped
+// to the array; runtime/array_range.c.
+struct abi_range {
+    union abi_slot least, greatest;
+};
+enum abi_element { ABI_INT32, ABI_FLOAT32, ABI_BYTE };
+typedef void abi_range_fn(const struct abi_array *, int64_t element, const int64_t *lo,
+                          const int64_t *hi, struct abi_range *out);
+
 // Everything uniform over a launch that an expression may read.
 struct abi_env {
     int64_t size[ABI_AXES]; // by pattern axis
@@ -41,6 +50,7 @@ struct abi_env {
     const union abi_slot *params;        // scalar parameters
     const union abi_slot *const *tables; // [table][head]
     const struct abi_array *arrays;      // inputs, then maps
+    abi_range_fn *array_range;
 };
 
 // ---- planning ------------------------------------------------------------------------------
@@ -53,9 +63,9 @@ struct abi_box { // half open, in basis coordinates
 struct abi_item {
     int64_t head, batch;
     int64_t residue[ABI_AXES];
-    struct abi_box box;            // clipped to what exists
-    int64_t extent[ABI_AXES];      // list side: basis extents for this residue
-    int64_t item_extent[ABI_AXES]; // item side: the same
+    struct abi_box box; // clipped to what exists
+    // List side: what exists, for this residue. Begins at 0 for keys.
+    int64_t list_begin[ABI_AXES], list_end[ABI_AXES];
     int64_t dilation[ABI_AXES];
 };
 
@@ -68,7 +78,10 @@ struct abi_extent {
     int64_t outer_phase, outer_width, inner_phase, inner_width;
 };
 
-enum { ABI_REGION_UNSOLVED = 1 }; // some atom was not solved: subdivide and classify
+enum {
+    ABI_REGION_UNSOLVED = 1,  // some condition was not solved: subdivide and classify
+    ABI_REGION_UNDECIDED = 2, // it holds for some positions of the item only: refine its edges
+};
 
 struct abi_region {
     struct abi_extent axis[ABI_AXES];
@@ -84,6 +97,10 @@ typedef int64_t abi_regions_fn(const struct abi_env *, const struct abi_item *,
 // every pair is. 0 empty, 1 partial, 3 full.
 typedef int64_t abi_classify_fn(const struct abi_env *, const struct abi_item *,
                                 const struct abi_box *list);
+
+// Compiled from the pattern: kept pairs of item.box x list.
+typedef int64_t abi_count_fn(const struct abi_env *, const struct abi_item *,
+                             const struct abi_box *list);
 
 // A run of bricks: count[a] tiles along each axis, step[a] apart, from origin. x fastest.
 enum { ABI_RUN_PARTIAL = 1 }; // otherwise full: every pair of every tile is kept, no test needed

@@ -1,7 +1,7 @@
 // A compiled pattern: what stays when compilation is over. Owns the arena with the checked pattern
 // and its facts, the jitted planner, and the kernels made so far.
 //
-// The whole pipeline on one screen is compiler/pipeline.c; this is its result.
+// The whole pipeline on one screen is compiler/pipeline.h; this is its result.
 #ifndef HEDDLE_COMPILER_PROGRAM_H
 #define HEDDLE_COMPILER_PROGRAM_H
 
@@ -10,26 +10,31 @@
 #include "dsl/check.h"
 #include "dsl/pattern.h"
 
+#include <pthread.h>
 #include <stdbool.h>
 
-struct facts;  // compiler/facts.h
-struct kernel; // compiler/pipeline.h
+struct facts;        // compiler/analyse/facts.h
+struct planner_code; // compiler/planner/planner_emit.h
+struct kernel;       // compiler/pipeline.h
+struct llvm_unit;
 
 struct program {
     struct arena arena;
     struct diags diags;
     struct pattern *pattern;
     struct facts *facts;
-    struct planner_code *planner; // jitted regions/classify/count functions, per side and basis
-    struct kernel *kernels;       // list, newest first, guarded by the mutex below
-    void *mutex;
+    struct llvm_unit *planner_unit;
+    struct planner_code *planner; // jitted regions, classify and count functions
+    struct kernel *kernels;       // newest first
+    pthread_mutex_t mutex;        // guards `kernels` and the arena after program_create
+    double front_ms, compile_ms;  // parse to analyse; the planner's code
 };
 
 // Text or file (text NULL) -> checked, analysed, planner jitted. On HEDDLE_PATTERN_ERROR the
 // error's message is all diagnostics, formatted for people.
 enum heddle_status program_create(const char *path, const char *text, size_t length_bytes,
-                                  const struct check_options *options, struct program **out_program,
-                                  struct error *error);
+                                  const struct check_options *options,
+                                  struct program **out_program, struct error *error);
 void program_destroy(struct program *program);
 
 #endif

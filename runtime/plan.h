@@ -48,8 +48,7 @@ struct plan {
     int64_t row_count;            // rows of launch.list_of's values (classes x batches)
     struct plan_counts counts;
 
-    void *kernel; // abi_attention_fn, NULL with lists_only
-    int64_t scratch_bytes;
+    const struct kernel *kernel; // compiler/pipeline.h; NULL with lists_only
     double plan_ms, compile_ms;
 };
 

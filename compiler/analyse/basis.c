@@ -110,8 +110,7 @@ static const struct expr *position(const struct placement *at, int axis, int sid
     const struct expr *here = place(at, axis, side);
     if (!at->basis->split[axis])
         return here;
-    return expr_op2(graph, OP_ADD,
-                    expr_op2(graph, OP_MUL, leaf(at, OP_DILATION, axis, 0), here),
+    return expr_op2(graph, OP_ADD, expr_op2(graph, OP_MUL, leaf(at, OP_DILATION, axis, 0), here),
                     leaf(at, OP_RESIDUE, axis, 0));
 }
 
@@ -140,10 +139,9 @@ static const struct expr *token(const struct placement *at, int side) {
     for (int axis = 0; axis < ABI_AXES; axis++) {
         if (at->basis->first[axis] > at->basis->last[axis])
             continue;
-        const struct expr *stride =
-            volume(at, at->basis->last[axis] + 1, at->pattern->axis_count);
-        sum = expr_op2(graph, OP_ADD, sum,
-                       expr_op2(graph, OP_MUL, position(at, axis, side), stride));
+        const struct expr *stride = volume(at, at->basis->last[axis] + 1, at->pattern->axis_count);
+        sum =
+            expr_op2(graph, OP_ADD, sum, expr_op2(graph, OP_MUL, position(at, axis, side), stride));
     }
     return sum;
 }

@@ -51,8 +51,8 @@ static void leave(struct solver *solver, struct conjunction *c, const struct exp
 static void add_term(struct sum *sum, const struct expr *node, int64_t factor) {
     for (int i = 0; i < sum->count; i++)
         if (sum->terms[i].node == node) {
-            sum->failed |= __builtin_add_overflow(sum->terms[i].factor, factor,
-                                                  &sum->terms[i].factor);
+            sum->failed |=
+                __builtin_add_overflow(sum->terms[i].factor, factor, &sum->terms[i].factor);
             if (sum->terms[i].factor == 0)
                 sum->terms[i] = sum->terms[--sum->count];
             return;
@@ -208,9 +208,9 @@ static bool split_sign(struct solver *solver, struct conjunction *c, const struc
     const struct expr *below =
         op2(solver, OP_AND, op2(solver, OP_LT, by, zero), with(solver, literal, node, mirrored));
     if (node->op == OP_MUL)
-        below = op2(solver, OP_OR, below,
-                    op2(solver, OP_AND, op2(solver, OP_EQ, by, zero),
-                        with(solver, literal, node, zero)));
+        below = op2(
+            solver, OP_OR, below,
+            op2(solver, OP_AND, op2(solver, OP_EQ, by, zero), with(solver, literal, node, zero)));
     const struct expr *above = op2(solver, OP_AND, op2(solver, OP_LT, zero, by), literal);
     if (!conjunction_split(solver, c, above, below))
         return false;
@@ -307,8 +307,7 @@ static bool split_abs(struct solver *solver, struct conjunction *c, const struct
     const struct expr *x = abs->args[0], *zero = number(solver, 0);
     const struct expr *minus = expr_op1(solver->graph, OP_NEG, x);
     return conjunction_split(
-        solver, c,
-        op2(solver, OP_AND, op2(solver, OP_LE, zero, x), with(solver, literal, abs, x)),
+        solver, c, op2(solver, OP_AND, op2(solver, OP_LE, zero, x), with(solver, literal, abs, x)),
         op2(solver, OP_AND, op2(solver, OP_LT, x, zero), with(solver, literal, abs, minus)));
 }
 
@@ -318,16 +317,14 @@ enum relation { AT_MOST, AT_LEAST }; // term <= bound, term >= bound
 
 static const struct expr *relate(struct solver *solver, const struct expr *term,
                                  enum relation relation, const struct expr *bound) {
-    return relation == AT_MOST ? op2(solver, OP_LE, term, bound)
-                               : op2(solver, OP_LE, bound, term);
+    return relation == AT_MOST ? op2(solver, OP_LE, term, bound) : op2(solver, OP_LE, bound, term);
 }
 
 static void peel_abs(struct solver *solver, struct conjunction *c, const struct expr *x,
                      enum relation relation, const struct expr *bound) {
     const struct expr *minus = expr_op1(solver->graph, OP_NEG, bound);
     const struct expr *above = relate(solver, x, relation, bound);
-    const struct expr *below =
-        relate(solver, x, relation == AT_MOST ? AT_LEAST : AT_MOST, minus);
+    const struct expr *below = relate(solver, x, relation == AT_MOST ? AT_LEAST : AT_MOST, minus);
     enum op join = relation == AT_MOST ? OP_AND : OP_OR;
     push(solver, c, op2(solver, join, above, below));
 }
@@ -343,15 +340,14 @@ static void peel_extreme(struct solver *solver, struct conjunction *c, const str
         h = swap;
     }
     if (on_list(h)) {
-        push(solver, c, op2(solver, either ? OP_OR : OP_AND, relate(solver, g, relation, bound),
-                            relate(solver, h, relation, bound)));
+        push(solver, c,
+             op2(solver, either ? OP_OR : OP_AND, relate(solver, g, relation, bound),
+                 relate(solver, h, relation, bound)));
         return;
     }
     const struct expr *holds = relate(solver, h, relation, bound);
-    const struct expr *all =
-        number(solver, relation == AT_MOST ? EVERYTHING : -EVERYTHING);
-    const struct expr *none =
-        number(solver, relation == AT_MOST ? -EVERYTHING : EVERYTHING);
+    const struct expr *all = number(solver, relation == AT_MOST ? EVERYTHING : -EVERYTHING);
+    const struct expr *none = number(solver, relation == AT_MOST ? -EVERYTHING : EVERYTHING);
     const struct expr *moved = either ? expr_op3(solver->graph, OP_SELECT_I, holds, all, bound)
                                       : expr_op3(solver->graph, OP_SELECT_I, holds, bound, none);
     push(solver, c, relate(solver, g, relation, moved));
@@ -366,15 +362,14 @@ static void peel_scale(struct solver *solver, struct conjunction *c, enum op op,
     if (op == OP_MUL)
         moved = op2(solver, relation == AT_MOST ? OP_DIV : OP_CEILDIV, bound, by);
     else if (op == OP_DIV)
-        moved = relation == AT_LEAST
-                    ? op2(solver, OP_MUL, bound, by)
-                    : op2(solver, OP_ADD, op2(solver, OP_MUL, bound, by),
-                          op2(solver, OP_SUB, by, one));
+        moved = relation == AT_LEAST ? op2(solver, OP_MUL, bound, by)
+                                     : op2(solver, OP_ADD, op2(solver, OP_MUL, bound, by),
+                                           op2(solver, OP_SUB, by, one));
     else
         moved = relation == AT_MOST
                     ? op2(solver, OP_MUL, bound, by)
-                    : op2(solver, OP_ADD,
-                          op2(solver, OP_MUL, op2(solver, OP_SUB, bound, one), by), one);
+                    : op2(solver, OP_ADD, op2(solver, OP_MUL, op2(solver, OP_SUB, bound, one), by),
+                          one);
     push(solver, c, relate(solver, x, relation, moved));
 }
 
@@ -418,8 +413,8 @@ static void peel(struct solver *solver, struct conjunction *c, const struct expr
     switch (term->op) {
     case OP_PLACE: {
         int axis = term->payload.ref.index;
-        list_add(solver->graph,
-                 relation == AT_MOST ? &c->rule.upper[axis] : &c->rule.lower[axis], bound);
+        list_add(solver->graph, relation == AT_MOST ? &c->rule.upper[axis] : &c->rule.lower[axis],
+                 bound);
         return;
     }
     case OP_ABS:
@@ -490,8 +485,7 @@ static void solve_not_equal(struct solver *solver, struct conjunction *c,
              op2(solver, OP_OR, op2(solver, OP_LT, a, b), op2(solver, OP_LT, b, a)));
 }
 
-static bool split_inside(struct solver *solver, struct conjunction *c,
-                         const struct expr *literal) {
+static bool split_inside(struct solver *solver, struct conjunction *c, const struct expr *literal) {
     const struct expr *node = find_node(solver, literal, is_logarithm);
     if (node)
         return enumerate_logarithm(solver, c, literal, node);
@@ -542,10 +536,9 @@ void solve_comparison(struct solver *solver, struct conjunction *c, const struct
 
 // (x + shift) mod period in [0, width), x = +-place + ... or x = y / B + ...: as a period of the
 // place. False where it has another form.
-static bool place_period(struct solver *solver, const struct conjunction *c,
-                         const struct expr *x, const struct expr *period,
-                         const struct expr *width, const struct expr *shift, int *out_axis,
-                         struct rule_period *out) {
+static bool place_period(struct solver *solver, const struct conjunction *c, const struct expr *x,
+                         const struct expr *period, const struct expr *width,
+                         const struct expr *shift, int *out_axis, struct rule_period *out) {
     struct sum sum = {.count = 0};
     add_expr(&sum, x, 1);
     const struct term *term = list_term(&sum);
@@ -598,16 +591,15 @@ static bool solve_one_modular(struct solver *solver, struct conjunction *c,
     if (period->deps)
         return false;
     if (m->other) { // every remainder but one: a wrapped interval, all of them if it cannot occur
-        const struct expr *occurs = op2(solver, OP_AND, op2(solver, OP_LE, zero, m->lo),
-                                        op2(solver, OP_LT, m->lo, period));
+        const struct expr *occurs =
+            op2(solver, OP_AND, op2(solver, OP_LE, zero, m->lo), op2(solver, OP_LT, m->lo, period));
         lo = op2(solver, OP_ADD, m->lo, one);
-        width = expr_op3(solver->graph, OP_SELECT_I, occurs, op2(solver, OP_SUB, period, one),
-                         period);
+        width =
+            expr_op3(solver->graph, OP_SELECT_I, occurs, op2(solver, OP_SUB, period, one), period);
     } else {
         const struct expr *hi;
         merge_modular(solver, m, &lo, &hi);
-        width = op2(solver, OP_MAX, zero,
-                    op2(solver, OP_ADD, op2(solver, OP_SUB, hi, lo), one));
+        width = op2(solver, OP_MAX, zero, op2(solver, OP_ADD, op2(solver, OP_SUB, hi, lo), one));
     }
     int axis;
     struct rule_period found;

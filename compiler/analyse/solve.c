@@ -123,8 +123,7 @@ static bool solve_all(struct solver *solver, struct conjunction *c, const struct
     const struct expr *variable = variable_leaf(solver, all);
     for (int64_t i = begin; i < end; i += step)
         list_add(solver->graph, &c->pending,
-                 substitute(solver, all->args[3], variable,
-                            expr_int(solver->graph, all->span, i)));
+                 substitute(solver, all->args[3], variable, expr_int(solver->graph, all->span, i)));
     return true;
 }
 
@@ -135,8 +134,7 @@ static bool solve_in_pow2(struct solver *solver, struct conjunction *c, const st
         return false;
     const struct expr *zero = expr_int(graph, in->span, 0), *one = expr_int(graph, in->span, 1);
     const struct expr *begin = expr_op2(graph, OP_MAX, in->args[1], zero);
-    const struct expr *end =
-        expr_op2(graph, OP_MIN, in->args[2], expr_int(graph, in->span, 62));
+    const struct expr *end = expr_op2(graph, OP_MIN, in->args[2], expr_int(graph, in->span, 62));
     const struct expr *n = new_loop(solver, c, (struct rule_loop){0, begin, end, one, NULL});
     if (!n)
         return false;
@@ -190,8 +188,8 @@ static const struct expr *integer_form(struct solver *solver, const struct expr 
         // x <= b is x <= floor b; x < b is x <= ceil b - 1.
         const struct expr *ceiling =
             expr_op1(graph, OP_NEG, expr_op1(graph, OP_FLOOR, expr_op1(graph, OP_RNEG, b)));
-        const struct expr *end = strict ? expr_op2(graph, OP_SUB, ceiling, one)
-                                        : expr_op1(graph, OP_FLOOR, b);
+        const struct expr *end =
+            strict ? expr_op2(graph, OP_SUB, ceiling, one) : expr_op1(graph, OP_FLOOR, b);
         return expr_op2(graph, OP_LE, a->args[0], end);
     }
     if (b->op == OP_TO_REAL && on_list(b) && !on_list(a)) {
@@ -216,14 +214,12 @@ static bool split_literal(struct solver *solver, struct conjunction *c,
     struct expr_graph *graph = solver->graph;
     const struct expr *a = literal->args[0], *b = literal->args[1];
     if (literal->op == OP_SELECT_B)
-        return conjunction_split(
-            solver, c, expr_op2(graph, OP_AND, a, b),
-            expr_op2(graph, OP_AND, not_of(solver, a), literal->args[2]));
+        return conjunction_split(solver, c, expr_op2(graph, OP_AND, a, b),
+                                 expr_op2(graph, OP_AND, not_of(solver, a), literal->args[2]));
     if (literal->op == OP_IFF || literal->op == OP_XOR) {
         const struct expr *x = literal->op == OP_IFF ? b : not_of(solver, b);
-        return conjunction_split(
-            solver, c, expr_op2(graph, OP_AND, a, x),
-            expr_op2(graph, OP_AND, not_of(solver, a), not_of(solver, x)));
+        return conjunction_split(solver, c, expr_op2(graph, OP_AND, a, x),
+                                 expr_op2(graph, OP_AND, not_of(solver, a), not_of(solver, x)));
     }
     if (on_list(a) && !on_list(b)) {
         const struct expr *swap = a;
@@ -247,8 +243,7 @@ static void take_not(struct solver *solver, struct conjunction *c, const struct 
         unsolved(solver, c, literal);
 }
 
-static void take_literal(struct solver *solver, struct conjunction *c,
-                         const struct expr *literal) {
+static void take_literal(struct solver *solver, struct conjunction *c, const struct expr *literal) {
     struct expr_graph *graph = solver->graph;
     const struct expr *form = NULL;
     bool solved = true;
@@ -345,8 +340,8 @@ static void print_loop(const struct rule_loop *loop, const struct expr_names *na
     strbuf_puts(out, "\n");
 }
 
-static void print_period(int axis, const struct rule_period *period,
-                         const struct expr_names *names, struct strbuf *out) {
+static void print_period(int axis, const struct rule_period *period, const struct expr_names *names,
+                         struct strbuf *out) {
     if (!period->period)
         return;
     strbuf_printf(out, "    list%d - (", axis);

@@ -1,11 +1,11 @@
 // From a predicate to region rules: which keys an item keeps, as a union of products of intervals.
 //
-// The predicate (over OP_PLACE leaves, see basis.h) is spread into a union of conjunctions. In each,
-// every comparison is solved for one list axis: `f(q) <= k.a` becomes a lower bound whose value is
-// an expression over the item, `(k.a + c) % m < w` a periodic interval. What cannot be solved stays
-// as an unsolved literal: the planner then subdivides and classifies inside the region. Evaluated
-// over an item's box, an upper bound U gives an outer end (max U: some query keeps it) and an inner
-// end (min U: every query does).
+// The predicate (over OP_PLACE leaves, see basis.h) is spread into a union of conjunctions. In
+// each, every comparison is solved for one list axis: `f(q) <= k.a` becomes a lower bound whose
+// value is an expression over the item, `(k.a + c) % m < w` a periodic interval. What cannot be
+// solved stays as an unsolved literal: the planner then subdivides and classifies inside the
+// region. Evaluated over an item's box, an upper bound U gives an outer end (max U: some query
+// keeps it) and an inner end (min U: every query does).
 //
 //   keep causal and (qb - kb < local or (kb + shift) % stride == 0)      # strided, blocks of 64
 //     rule 1   list2 >= (item2 / 64 - local + 1) * 64,  list2 <= item2

@@ -1,0 +1,71 @@
+// Stage `analyse`. See facts.h.
+
+#include "compiler/analyse/facts.h"
+
+struct usage {
+    struct facts *facts;
+    uint8_t *seen;
+};
+
+// `head` as a table's whole index is the table's own dependence; anywhere else it is the pattern's.
+static void note_usage(struct usage *usage, const struct expr *node) {
+    if (usage->seen[node->id])
+        return;
+    usage->seen[node->id] = 1;
+    if (node->op == OP_TABLE && node->args[0]->op == OP_HEAD) {
+        usage->facts->tables_in_keep[node->payload.ref.index] = true;
+        return;
+    }
+    usage->facts->by_head |= node->op == OP_HEAD || node->op == OP_KV_HEAD;
+    usage->facts->by_batch |= node->op == OP_BATCH;
+    for (int i = 0; i < node->arity; i++)
+        note_usage(usage, node->args[i]);
+}
+
+static struct basis_facts basis_analyse(const struct pattern *pattern, const struct basis *basis,
+                                        enum side item_side) {
+    struct basis_facts facts = {0};
+    facts.keep = basis_rewrite(pattern, basis, item_side, pattern->keep);
+    facts.rules = solve_rules(pattern->graph, facts.keep);
+    for (int i = 0; i < facts.rules.count; i++)
+        facts.unsolved_rules += facts.rules.items[i].unsolved.count > 0;
+    return facts;
+}
+
+struct facts *analyse(struct arena *arena, const struct pattern *pattern) {
+    struct facts *facts = ARENA_NEW(arena, struct facts);
+    facts->tables_in_keep = ARENA_ARRAY(arena, bool, (size_t)pattern->table_count + 1);
+    facts->basis_count = basis_list(pattern, facts->bases);
+    struct usage usage = {facts, ARENA_ARRAY(arena, uint8_t, pattern->keep->id + 1)};
+    note_usage(&usage, pattern->keep);
+    for (int side = 0; side < SIDE_COUNT; side++)
+        for (int b = 0; b < facts->basis_count; b++)
+            facts->sides[side][b] = basis_analyse(pattern, &facts->bases[b], (enum side)side);
+    return facts;
+}
+
+static void print_basis(const struct facts *facts, int side, int b, const struct expr_names *names,
+                        struct strbuf *out) {
+    const struct basis *basis = &facts->bases[b];
+    strbuf_printf(out, "%s %s\n", side == SIDE_QUERY ? "query-major" : "key-major", basis->name);
+    for (int a = 0; a < ABI_AXES; a++)
+        if (basis->split[a]) {
+            strbuf_printf(out, "  axis %d split by residue modulo ", a);
+            expr_print(basis->split[a], names, out);
+            strbuf_puts(out, "\n");
+        }
+    rules_print(&facts->sides[side][b].rules, names, out);
+}
+
+void facts_print(const struct facts *facts, const struct pattern *pattern, struct strbuf *out) {
+    struct expr_names names = pattern_names(pattern, pattern->graph->arena);
+    strbuf_printf(out, "lists differ by head: %s\n",
+                  facts->by_head ? "each head has its own" : "where these tables differ");
+    for (int t = 0; !facts->by_head && t < pattern->table_count; t++)
+        if (facts->tables_in_keep[t])
+            strbuf_printf(out, "  %s\n", names.tables[t]);
+    strbuf_printf(out, "lists differ by batch: %s\n", facts->by_batch ? "yes" : "no");
+    for (int side = 0; side < SIDE_COUNT; side++)
+        for (int b = 0; b < facts->basis_count; b++)
+            print_basis(facts, side, b, &names, out);
+}

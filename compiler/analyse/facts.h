@@ -1,0 +1,31 @@
+// Stage `analyse`: checked pattern -> facts. What the compiler knows before any size is given:
+// per side and basis, the predicate over places and its region rules; which arguments decide the
+// lists.
+#ifndef HEDDLE_COMPILER_ANALYSE_FACTS_H
+#define HEDDLE_COMPILER_ANALYSE_FACTS_H
+
+#include "compiler/analyse/basis.h"
+#include "compiler/analyse/solve.h"
+
+enum { SIDE_COUNT = 2 };
+
+struct basis_facts {
+    const struct expr *keep; // over OP_PLACE leaves
+    struct rules rules;
+    int unsolved_rules; // how many rules leave something to classification
+};
+
+struct facts {
+    struct basis bases[MAX_BASES];
+    int basis_count;
+    struct basis_facts sides[SIDE_COUNT][MAX_BASES]; // [item side][basis]
+    // What the lists of two heads (batches) may differ by.
+    bool by_head;         // `head`, `kv_head` outside of tables, or an input indexed by them
+    bool by_batch;        // `batch`, or an input indexed by it
+    bool *tables_in_keep; // by table: read with [head], so equal values give equal lists
+};
+
+struct facts *analyse(struct arena *arena, const struct pattern *pattern);
+void facts_print(const struct facts *facts, const struct pattern *pattern, struct strbuf *out);
+
+#endif

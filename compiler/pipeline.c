@@ -1,0 +1,208 @@
+// The pipeline: text -> program -> kernels. See pipeline.h.
+
+#include "compiler/pipeline.h"
+
+#include "compiler/cpu/cpu_kernel.h"
+#include "compiler/llvm/llvm_unit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const char *const STAGES[] = {"ast",  "pattern", "facts", "schedule",
+                                     "llvm", "asm",     "plan",  NULL};
+
+const char *const *pipeline_stage_names(void) {
+    return STAGES;
+}
+
+static double now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+// IR -> machine code, whatever the IR holds.
+static enum heddle_status codegen(struct llvm_unit *unit, struct error *error) {
+    enum heddle_status status = llvm_unit_verify(unit, error);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_optimize(unit, error);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_jit(unit, error);
+    return status;
+}
+
+// ---- program ----------------------------------------------------------------------------------
+
+static enum heddle_status front(struct program *program, const char *path, const char *text,
+                                size_t length_bytes, const struct check_options *options,
+                                struct error *error) {
+    enum heddle_status status = text ? check_text(&program->arena, &program->diags, path, text,
+                                                  length_bytes, options, &program->pattern, error)
+                                     : check_file(&program->arena, &program->diags, path, options,
+                                                  &program->pattern, error);
+    if (status == HEDDLE_PATTERN_ERROR) {
+        struct strbuf out = {0};
+        diags_print(&program->diags, &out);
+        if (out.length && out.text[out.length - 1] == '\n')
+            out.text[--out.length] = '\0';
+        error_set(error, status, "%s", out.text ? out.text : "the pattern has errors");
+        strbuf_finish(&out);
+    }
+    if (status == HEDDLE_OK)
+        program->facts = analyse(&program->arena, program->pattern);
+    return status;
+}
+
+static enum heddle_status back(struct program *program, struct error *error) {
+    enum heddle_status status = llvm_unit_create(NULL, NULL, &program->planner_unit, error);
+    if (status == HEDDLE_OK)
+        status = planner_emit(program->planner_unit, program->pattern, program->facts, error);
+    if (status == HEDDLE_OK)
+        status = codegen(program->planner_unit, error);
+    program->planner = ARENA_NEW(&program->arena, struct planner_code);
+    if (status == HEDDLE_OK)
+        status = planner_code_find(program->planner_unit, program->facts, program->planner, error);
+    return status;
+}
+
+static enum heddle_status compile(struct program *program, const char *path, const char *text,
+                                  size_t length_bytes, const struct check_options *options,
+                                  struct error *error) {
+    double begin = now_ms();
+    enum heddle_status status = front(program, path, text, length_bytes, options, error);
+    program->front_ms = now_ms() - begin;
+    begin = now_ms();
+    if (status == HEDDLE_OK)
+        status = back(program, error);
+    program->compile_ms = now_ms() - begin;
+    return status;
+}
+
+static enum heddle_status out_of_memory(struct error *error) {
+    return error_set(error, HEDDLE_OUT_OF_MEMORY, "out of memory while compiling the pattern");
+}
+
+enum heddle_status program_create(const char *path, const char *text, size_t length_bytes,
+                                  const struct check_options *options, struct program **out_program,
+                                  struct error *error) {
+    struct program *program = calloc(1, sizeof *program);
+    *out_program = NULL;
+    if (!program)
+        return out_of_memory(error);
+    arena_init(&program->arena, 0);
+    pthread_mutex_init(&program->mutex, NULL);
+    jmp_buf escape;
+    enum heddle_status status;
+    if (setjmp(escape)) {
+        status = out_of_memory(error);
+    } else {
+        program->arena.escape = &escape;
+        diags_init(&program->diags, &program->arena);
+        status = compile(program, path, text, length_bytes, options, error);
+    }
+    program->arena.escape = NULL;
+    if (status != HEDDLE_OK) {
+        program_destroy(program);
+        return status;
+    }
+    *out_program = program;
+    return HEDDLE_OK;
+}
+
+void program_destroy(struct program *program) {
+    if (!program)
+        return;
+    while (program->kernels) {
+        struct kernel *next = program->kernels->next;
+        llvm_unit_destroy(program->kernels->unit);
+        free(program->kernels);
+        program->kernels = next;
+    }
+    llvm_unit_destroy(program->planner_unit);
+    pthread_mutex_destroy(&program->mutex);
+    arena_finish(&program->arena);
+    free(program);
+}
+
+// ---- kernels ----------------------------------------------------------------------------------
+
+static enum heddle_status emit_attention(struct program *program, const struct kernel_spec *spec,
+                                         struct llvm_unit *unit, int64_t *out_scratch_bytes,
+                                         struct error *error) {
+    const struct cpu_kernel_spec cpu = {program->pattern, spec->dtype, spec->dim,
+                                        spec->dim_contiguous};
+    jmp_buf escape;
+    enum heddle_status status;
+    if (setjmp(escape)) {
+        status = out_of_memory(error);
+    } else {
+        program->arena.escape = &escape;
+        status = cpu_kernel_emit(unit, &cpu, out_scratch_bytes, error);
+    }
+    program->arena.escape = NULL;
+    return status;
+}
+
+static enum heddle_status make_kernel(struct program *program, const struct kernel_spec *spec,
+                                      struct kernel *kernel, struct error *error) {
+    double begin = now_ms();
+    kernel->spec = *spec;
+    enum heddle_status status = llvm_unit_create(NULL, NULL, &kernel->unit, error);
+    if (status == HEDDLE_OK)
+        status = emit_attention(program, spec, kernel->unit, &kernel->scratch_bytes, error);
+    if (status == HEDDLE_OK)
+        status = codegen(kernel->unit, error);
+    void *address = NULL;
+    if (status == HEDDLE_OK)
+        status = llvm_unit_symbol(kernel->unit, "heddle_attention", &address, error);
+    memcpy(&kernel->run, &address, sizeof address);
+    kernel->compile_ms = now_ms() - begin;
+    return status;
+}
+
+static bool same_spec(const struct kernel_spec *a, const struct kernel_spec *b) {
+    return a->dtype == b->dtype && a->dim == b->dim && a->dim_contiguous == b->dim_contiguous;
+}
+
+enum heddle_status program_kernel(struct program *program, const struct kernel_spec *spec,
+                                  const struct kernel **out_kernel, struct error *error) {
+    enum heddle_status status = HEDDLE_OK;
+    pthread_mutex_lock(&program->mutex);
+    struct kernel *kernel = program->kernels;
+    while (kernel && !same_spec(&kernel->spec, spec))
+        kernel = kernel->next;
+    if (!kernel) {
+        kernel = calloc(1, sizeof *kernel);
+        status = kernel ? make_kernel(program, spec, kernel, error) : out_of_memory(error);
+        if (status == HEDDLE_OK) {
+            kernel->next = program->kernels;
+            program->kernels = kernel;
+        } else if (kernel) {
+            llvm_unit_destroy(kernel->unit);
+            free(kernel);
+            kernel = NULL;
+        }
+    }
+    pthread_mutex_unlock(&program->mutex);
+    *out_kernel = kernel;
+    return status;
+}
+
+enum heddle_status program_listing(struct program *program, const struct kernel_spec *spec,
+                                   struct llvm_unit **out_unit, struct error *error) {
+    int64_t scratch_bytes;
+    *out_unit = NULL;
+    enum heddle_status status = llvm_unit_create(NULL, NULL, out_unit, error);
+    pthread_mutex_lock(&program->mutex);
+    if (status == HEDDLE_OK)
+        status = planner_emit(*out_unit, program->pattern, program->facts, error);
+    if (status == HEDDLE_OK)
+        status = emit_attention(program, spec, *out_unit, &scratch_bytes, error);
+    pthread_mutex_unlock(&program->mutex);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_verify(*out_unit, error);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_optimize(*out_unit, error);
+    return status;
+}

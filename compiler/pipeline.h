@@ -1,0 +1,51 @@
+// The pipeline on one screen: pipeline.c's stage table and the functions that run the stages.
+//
+//   stage     in -> out                                    header
+//   parse     text -> tree                                 dsl/check.h (parse_dump)
+//   check     tree -> checked pattern                      dsl/check.h
+//   analyse   pattern -> facts                             compiler/analyse/facts.h
+//   schedule  facts + problem -> basis, tile shapes        runtime/schedule.h
+//   emit      facts -> LLVM IR: planner                    compiler/planner/planner_emit.h
+//             pattern + dtype + dim -> LLVM IR: attention  compiler/cpu/cpu_kernel.h
+//   codegen   LLVM IR -> machine code                      compiler/llvm/llvm_unit.h
+//   plan      code + problem -> bound arguments, lists     runtime/plan.h
+//   launch    plan + tensors -> output                     runtime/launch.h
+//
+// Each stage needs only what stands before it. Everything up to codegen of the planner happens
+// once, in program_create; attention kernels are made when a plan first asks for their dtype and
+// dim.
+#ifndef HEDDLE_COMPILER_PIPELINE_H
+#define HEDDLE_COMPILER_PIPELINE_H
+
+#include "compiler/analyse/facts.h"
+#include "compiler/planner/planner_emit.h"
+#include "compiler/program.h"
+
+struct kernel_spec {
+    enum heddle_dtype dtype;
+    int dim;
+    bool dim_contiguous;
+};
+
+struct kernel {
+    struct kernel_spec spec;
+    abi_attention_fn *run;
+    int64_t scratch_bytes; // per thread, 64-byte aligned
+    double compile_ms;
+    struct llvm_unit *unit; // owns the code
+    struct kernel *next;
+};
+
+// The kernel for a spec, compiled at most once per program. Thread-safe. *out_kernel lives as long
+// as the program.
+enum heddle_status program_kernel(struct program *program, const struct kernel_spec *spec,
+                                  const struct kernel **out_kernel, struct error *error);
+
+// A unit with the optimised IR of the planner and of one kernel, not yet machine code: for dumps.
+enum heddle_status program_listing(struct program *program, const struct kernel_spec *spec,
+                                   struct llvm_unit **out_unit, struct error *error);
+
+// Names that --emit takes, in the pipeline's order, NULL at the end.
+const char *const *pipeline_stage_names(void);
+
+#endif

@@ -1,0 +1,34 @@
+// Stage `emit`, planner: facts -> the functions that make work lists, as LLVM IR.
+//
+// For each side and basis of the facts the unit gets
+//
+//   heddle_regions_<q|k>_<basis>    abi_regions_fn: outer and inner boxes of an item's regions
+//   heddle_classify_<q|k>_<basis>   abi_classify_fn: empty, partial or full
+//   heddle_count_q_<basis>          abi_count_fn: kept pairs (query-major only)
+//
+// All are straight-line code over the checked expressions; sizes, parameters and tables are
+// arguments. What is done with regions (disjoint pieces, bricks) does not depend on the pattern:
+// compiler/planner/pieces.c.
+#ifndef HEDDLE_COMPILER_PLANNER_EMIT_H
+#define HEDDLE_COMPILER_PLANNER_EMIT_H
+
+#include "compiler/analyse/facts.h"
+#include "compiler/llvm/llvm_unit.h"
+
+enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pattern,
+                                const struct facts *facts, struct error *error);
+
+// "heddle_regions_q_1" and so on, for llvm_unit_symbol. `text` has room for 64 bytes.
+const char *planner_symbol(const char *what, int side, int basis, char *text);
+
+// The compiled functions.
+struct planner_code {
+    abi_regions_fn *regions[SIDE_COUNT][MAX_BASES];
+    abi_classify_fn *classify[SIDE_COUNT][MAX_BASES];
+    abi_count_fn *count[MAX_BASES];
+};
+
+enum heddle_status planner_code_find(struct llvm_unit *unit, const struct facts *facts,
+                                     struct planner_code *out, struct error *error);
+
+#endif

@@ -1,0 +1,218 @@
+// The public functions of heddle.h, over programs and plans.
+
+#include "heddle.h"
+
+#include "compiler/base/status.h"
+#include "compiler/program.h"
+#include "heddle_config.h"
+#include "runtime/launch.h"
+#include "runtime/plan.h"
+#include "runtime/threads.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct heddle_context {
+    int threads;
+    char **import_dirs;
+    int import_dir_count;
+};
+
+struct heddle_pattern {
+    struct program *program;
+};
+
+struct heddle_plan {
+    struct plan *plan;
+    int threads;
+};
+
+// ---- errors -----------------------------------------------------------------------------------
+
+// The message of each thread's last failure: the one thing that outlives a call.
+static _Thread_local char last_error[16384] = "no error";
+
+static enum heddle_status fail(struct error *error, enum heddle_status status) {
+    if (status != HEDDLE_OK)
+        snprintf(last_error, sizeof last_error, "%s", error_text(error));
+    error_finish(error);
+    return status;
+}
+
+static enum heddle_status bad_argument(const char *what) {
+    snprintf(last_error, sizeof last_error, "%s", what);
+    return HEDDLE_BAD_ARGUMENT;
+}
+
+static enum heddle_status no_memory(void) {
+    snprintf(last_error, sizeof last_error, "out of memory");
+    return HEDDLE_OUT_OF_MEMORY;
+}
+
+const char *heddle_last_error(void) {
+    return last_error;
+}
+
+const char *heddle_status_name(enum heddle_status status) {
+    static const char *const names[] = {
+        "ok",        "bad argument", "pattern error", "limit exceeded", "out of memory",
+        "I/O error", "device error", "internal error"};
+    return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown status";
+}
+
+const char *heddle_version(void) {
+    return HEDDLE_VERSION;
+}
+
+// ---- context ----------------------------------------------------------------------------------
+
+enum heddle_status heddle_context_create(const struct heddle_context_options *options,
+                                         struct heddle_context **out_context) {
+    static const struct heddle_context_options defaults = {.struct_bytes = sizeof defaults};
+    if (!out_context)
+        return bad_argument("heddle_context_create: no place for the context");
+    *out_context = NULL;
+    if (!options)
+        options = &defaults;
+    if (options->struct_bytes != sizeof *options)
+        return bad_argument("heddle_context_create: struct_bytes is not that of this version");
+    if (options->target == HEDDLE_TARGET_CUDA) {
+        snprintf(last_error, sizeof last_error,
+                 "this version runs on the CPU: no CUDA device is supported");
+        return HEDDLE_DEVICE_ERROR;
+    }
+    struct heddle_context *context = calloc(1, sizeof *context);
+    if (!context)
+        return no_memory();
+    context->threads = options->threads;
+    context->import_dirs = calloc((size_t)options->import_dir_count + 1, sizeof(char *));
+    for (int i = 0; context->import_dirs && i < options->import_dir_count; i++) {
+        context->import_dirs[i] = strdup(options->import_dirs[i]);
+        context->import_dir_count += context->import_dirs[i] != NULL;
+    }
+    if (!context->import_dirs || context->import_dir_count != options->import_dir_count) {
+        heddle_context_destroy(context);
+        return no_memory();
+    }
+    *out_context = context;
+    return HEDDLE_OK;
+}
+
+void heddle_context_destroy(struct heddle_context *context) {
+    if (!context)
+        return;
+    for (int i = 0; context->import_dirs && i < context->import_dir_count; i++)
+        free(context->import_dirs[i]);
+    free(context->import_dirs);
+    free(context);
+}
+
+// ---- patterns ---------------------------------------------------------------------------------
+
+static enum heddle_status make_pattern(struct heddle_context *context, const char *path,
+                                       const char *text, size_t length_bytes,
+                                       const struct heddle_pattern_options *options,
+                                       struct heddle_pattern **out_pattern) {
+    static const struct heddle_pattern_options defaults = {.struct_bytes = sizeof defaults};
+    if (!context || !path || !out_pattern)
+        return bad_argument("heddle_pattern_load: a pointer is missing");
+    *out_pattern = NULL;
+    if (!options)
+        options = &defaults;
+    if (options->struct_bytes != sizeof *options)
+        return bad_argument("heddle_pattern_load: struct_bytes is not that of this version");
+    struct check_options check = {.pattern = options->name,
+                                  .const_count = options->const_count,
+                                  .import_dirs = (const char *const *)context->import_dirs,
+                                  .import_dir_count = context->import_dir_count};
+    // The two structs are the same pair of texts.
+    _Static_assert(sizeof(struct const_override) == sizeof(struct heddle_assignment), "a pair");
+    check.consts = (const void *)options->consts;
+    struct heddle_pattern *pattern = calloc(1, sizeof *pattern);
+    struct error error = {0};
+    if (!pattern)
+        return no_memory();
+    enum heddle_status status =
+        program_create(path, text, length_bytes, &check, &pattern->program, &error);
+    if (status != HEDDLE_OK) {
+        free(pattern);
+        return fail(&error, status);
+    }
+    *out_pattern = pattern;
+    return HEDDLE_OK;
+}
+
+enum heddle_status heddle_pattern_load(struct heddle_context *context, const char *path,
+                                       const struct heddle_pattern_options *options,
+                                       struct heddle_pattern **out_pattern) {
+    return make_pattern(context, path, NULL, 0, options, out_pattern);
+}
+
+enum heddle_status heddle_pattern_parse(struct heddle_context *context, const char *name,
+                                        const char *text, size_t length_bytes,
+                                        const struct heddle_pattern_options *options,
+                                        struct heddle_pattern **out_pattern) {
+    if (!text)
+        return bad_argument("heddle_pattern_parse: no text");
+    return make_pattern(context, name, text, length_bytes, options, out_pattern);
+}
+
+void heddle_pattern_destroy(struct heddle_pattern *pattern) {
+    if (!pattern)
+        return;
+    program_destroy(pattern->program);
+    free(pattern);
+}
+
+// ---- plans ------------------------------------------------------------------------------------
+
+enum heddle_status heddle_plan_create(struct heddle_context *context,
+                                      struct heddle_pattern *pattern,
+                                      const struct heddle_problem *problem,
+                                      struct heddle_plan **out_plan) {
+    if (!context || !pattern || !problem || !out_plan)
+        return bad_argument("heddle_plan_create: a pointer is missing");
+    *out_plan = NULL;
+    if (problem->struct_bytes != sizeof *problem)
+        return bad_argument("heddle_plan_create: struct_bytes is not that of this version");
+    struct heddle_plan *plan = calloc(1, sizeof *plan);
+    struct error error = {0};
+    if (!plan)
+        return no_memory();
+    plan->threads = context->threads;
+    enum heddle_status status = plan_create(pattern->program, problem, NULL, &plan->plan, &error);
+    if (status != HEDDLE_OK) {
+        free(plan);
+        return fail(&error, status);
+    }
+    *out_plan = plan;
+    return HEDDLE_OK;
+}
+
+void heddle_plan_destroy(struct heddle_plan *plan) {
+    if (!plan)
+        return;
+    plan_destroy(plan->plan);
+    free(plan);
+}
+
+void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info) {
+    out_info->queries = plan->plan->queries;
+    out_info->keys = plan->plan->keys;
+    out_info->computed_pairs = plan->plan->counts.computed_pairs;
+    out_info->plan_bytes = plan->plan->counts.plan_bytes;
+    out_info->plan_ms = plan->plan->plan_ms;
+    out_info->compile_ms = plan->plan->compile_ms;
+}
+
+enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
+                              void *stream) {
+    if (!plan || !tensors)
+        return bad_argument("heddle_run: a pointer is missing");
+    if (stream)
+        return bad_argument("heddle_run: streams are for CUDA targets; pass NULL on the CPU");
+    struct error error = {0};
+    enum heddle_status status = plan_run(plan->plan, tensors, plan->threads, &error);
+    return fail(&error, status);
+}

@@ -1,0 +1,130 @@
+// Range queries over arrays by a pyramid of minima and maxima along the last index. See
+// array_range.h and struct abi_array.
+
+#include "runtime/array_range.h"
+
+#include <math.h>
+#include <stdbool.h>
+
+enum { MOST_ROWS = 64 };
+
+struct pair { // as every level stores it
+    double least, greatest;
+};
+
+// Elements as doubles: int32, float and bytes are exact in them.
+static struct pair element_at(const struct abi_array *array, enum abi_element element, int64_t at) {
+    double x = element == ABI_FLOAT32 ? (double)((const float *)array->data)[at]
+               : element == ABI_BYTE  ? (double)((const uint8_t *)array->data)[at]
+                                      : (double)((const int32_t *)array->data)[at];
+    if (isnan(x))
+        return (struct pair){-INFINITY, INFINITY};
+    return (struct pair){x, x};
+}
+
+static void include(struct pair *sum, struct pair x) {
+    if (x.least < sum->least)
+        sum->least = x.least;
+    if (x.greatest > sum->greatest)
+        sum->greatest = x.greatest;
+}
+
+static int64_t level_length(int64_t length, int level) {
+    for (int i = 0; i < level; i++)
+        length = (length + ABI_PYRAMID - 1) / ABI_PYRAMID;
+    return length;
+}
+
+static struct pair level_at(const struct abi_array *array, enum abi_element element, int level,
+                            int64_t row, int64_t at) {
+    int64_t length = array->extent[array->index_count - 1];
+    if (level == 0)
+        return element_at(array, element, row * length + at);
+    return ((const struct pair *)array->levels[level])[row * level_length(length, level) + at];
+}
+
+// [begin, end) of one row: the ragged ends at this level, whole groups at the next.
+static void include_row(const struct abi_array *array, enum abi_element element, int64_t row,
+                        int64_t begin, int64_t end, struct pair *sum) {
+    for (int level = 0; begin < end; level++) {
+        bool top = level + 1 == ABI_PYRAMID_LEVELS || !array->levels[level + 1];
+        int64_t first = (begin + ABI_PYRAMID - 1) / ABI_PYRAMID, last = end / ABI_PYRAMID;
+        if (top || first >= last) {
+            for (int64_t i = begin; i < end; i++)
+                include(sum, level_at(array, element, level, row, i));
+            return;
+        }
+        for (int64_t i = begin; i < first * ABI_PYRAMID; i++)
+            include(sum, level_at(array, element, level, row, i));
+        for (int64_t i = last * ABI_PYRAMID; i < end; i++)
+            include(sum, level_at(array, element, level, row, i));
+        begin = first;
+        end = last;
+    }
+}
+
+static int64_t clipped(int64_t x, int64_t extent) {
+    return x < 0 ? 0 : x >= extent ? extent - 1 : x;
+}
+
+static void everything(enum abi_element element, struct pair *out) {
+    if (element == ABI_FLOAT32)
+        *out = (struct pair){-INFINITY, INFINITY};
+    else
+        *out =
+            (struct pair){element == ABI_BYTE ? 0 : INT32_MIN, element == ABI_BYTE ? 1 : INT32_MAX};
+}
+
+void array_range(const struct abi_array *array, int64_t element, const int64_t *lo,
+                 const int64_t *hi, struct abi_range *out) {
+    int last = (int)array->index_count - 1;
+    int64_t first[ABI_INDICES], count[ABI_INDICES], rows = 1;
+    for (int i = 0; i <= last; i++) {
+        first[i] = clipped(lo[i], array->extent[i]);
+        count[i] = clipped(hi[i], array->extent[i]) - first[i] + 1;
+        if (i < last && rows <= MOST_ROWS)
+            rows *= count[i];
+    }
+    struct pair sum = {INFINITY, -INFINITY};
+    if (rows > MOST_ROWS)
+        everything((enum abi_element)element, &sum);
+    for (int64_t r = 0; r < rows && rows <= MOST_ROWS; r++) {
+        int64_t row = 0, digits = r, place[ABI_INDICES];
+        for (int i = last - 1; i >= 0; i--) {
+            place[i] = first[i] + digits % count[i];
+            digits /= count[i];
+        }
+        for (int i = 0; i < last; i++)
+            row = row * array->extent[i] + place[i];
+        include_row(array, (enum abi_element)element, row, first[last], first[last] + count[last],
+                    &sum);
+    }
+    if (element == ABI_FLOAT32) {
+        out->least.r = sum.least;
+        out->greatest.r = sum.greatest;
+    } else {
+        out->least.i = (int64_t)sum.least;
+        out->greatest.i = (int64_t)sum.greatest;
+    }
+}
+
+void array_build_levels(struct arena *arena, struct abi_array *array, enum abi_element element) {
+    int last = (int)array->index_count - 1;
+    int64_t rows = 1, length = array->extent[last];
+    for (int i = 0; i < last; i++)
+        rows *= array->extent[i];
+    for (int level = 1; level < ABI_PYRAMID_LEVELS && length > ABI_PYRAMID; level++) {
+        int64_t groups = (length + ABI_PYRAMID - 1) / ABI_PYRAMID;
+        struct pair *pairs = ARENA_ARRAY(arena, struct pair, (size_t)(rows * groups));
+        for (int64_t row = 0; row < rows; row++)
+            for (int64_t g = 0; g < groups; g++) {
+                struct pair sum = {INFINITY, -INFINITY};
+                int64_t end = (g + 1) * ABI_PYRAMID < length ? (g + 1) * ABI_PYRAMID : length;
+                for (int64_t i = g * ABI_PYRAMID; i < end; i++)
+                    include(&sum, level_at(array, element, level - 1, row, i));
+                pairs[row * groups + g] = sum;
+            }
+        array->levels[level] = pairs;
+        length = groups;
+    }
+}

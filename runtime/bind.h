@@ -1,0 +1,27 @@
+// Part of stage `plan`: the problem's numbers, checked and laid out as compiled code takes them.
+// Private to runtime/.
+#ifndef HEDDLE_RUNTIME_BIND_H
+#define HEDDLE_RUNTIME_BIND_H
+
+#include "runtime/plan.h"
+
+// Sizes, heads, dim and dtype into the plan.
+enum heddle_status bind_shapes(struct plan *plan, const struct heddle_problem *problem,
+                               struct error *error);
+// Parameters and tables into plan->launch.env.
+enum heddle_status bind_params(struct plan *plan, const struct heddle_problem *problem,
+                               struct error *error);
+// Inputs (copied, with their range pyramids) and maps (computed) into plan->launch.env.arrays.
+enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *problem,
+                               struct error *error);
+// Every `require` of the pattern, for every head where it depends on one.
+enum heddle_status bind_requires(struct plan *plan, const struct heddle_problem *problem,
+                                 struct error *error);
+
+// An environment that evaluates expressions without positions (arrays optional).
+void bind_eval_env(const struct plan *plan, struct eval_env *env);
+
+// "path:line:column: " of a span, into the arena.
+const char *bind_place(struct plan *plan, struct span span);
+
+#endif

@@ -1,0 +1,238 @@
+// Part of stage `plan`: inputs and maps. See bind.h.
+
+#include "runtime/array_range.h"
+#include "runtime/bind.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 28;
+
+// ---- extents ----------------------------------------------------------------------------------
+
+static const char *index_name(const struct plan *plan, const struct pattern_index *index) {
+    switch (index->kind) {
+    case INDEX_HEAD:
+        return "head";
+    case INDEX_KV_HEAD:
+        return "kv_head";
+    case INDEX_BATCH:
+        return "batch";
+    case INDEX_TOKEN:
+        return "token";
+    case INDEX_AXIS:
+        return plan->program->pattern->axes[index->axis];
+    case INDEX_BLOCKS:
+        return "blocks";
+    case INDEX_RANGE:
+        break;
+    }
+    return "range";
+}
+
+static enum heddle_status index_extent(struct plan *plan, const struct pattern_index *index,
+                                       int64_t *out, struct error *error) {
+    struct eval_env env;
+    struct eval_failure failure = {0};
+    bind_eval_env(plan, &env);
+    switch (index->kind) {
+    case INDEX_HEAD:
+        *out = plan->heads;
+        break;
+    case INDEX_KV_HEAD:
+        *out = plan->kv_heads;
+        break;
+    case INDEX_BATCH:
+        *out = plan->batch;
+        break;
+    case INDEX_TOKEN:
+        *out = plan->keys;
+        break;
+    case INDEX_AXIS:
+        *out = plan->size[index->axis];
+        break;
+    case INDEX_BLOCKS:
+    case INDEX_RANGE:
+        *out = expr_eval(index->extent, &env, &failure).i;
+        break;
+    }
+    if (failure.fault != EVAL_OK || *out < 0)
+        return error_set(error, HEDDLE_PATTERN_ERROR,
+                         "%serror: the extent of an index has no value for this problem",
+                         bind_place(plan, index->extent->span));
+    return HEDDLE_OK;
+}
+
+static enum heddle_status set_extents(struct plan *plan, const struct pattern_index *indices,
+                                      int count, struct abi_array *array, int64_t *out_elements,
+                                      struct error *error) {
+    *out_elements = 1;
+    array->index_count = count;
+    for (int i = 0; i < ABI_INDICES; i++)
+        array->extent[i] = 1;
+    for (int i = 0; i < count; i++) {
+        enum heddle_status status = index_extent(plan, &indices[i], &array->extent[i], error);
+        if (status != HEDDLE_OK)
+            return status;
+        if (__builtin_mul_overflow(*out_elements, array->extent[i], out_elements))
+            return error_set(error, HEDDLE_LIMIT, "an array of the pattern is too large");
+    }
+    return HEDDLE_OK;
+}
+
+// ---- inputs -----------------------------------------------------------------------------------
+
+static const struct heddle_input *given_input(const struct heddle_problem *problem,
+                                              const char *name) {
+    for (int i = problem->input_count - 1; i >= 0; i--)
+        if (strcmp(problem->inputs[i].name, name) == 0)
+            return &problem->inputs[i];
+    return NULL;
+}
+
+static enum heddle_status known_inputs(const struct plan *plan,
+                                       const struct heddle_problem *problem, struct error *error) {
+    const struct pattern *pattern = plan->program->pattern;
+    for (int i = 0; i < problem->input_count; i++) {
+        bool known = false;
+        for (int n = 0; n < pattern->input_count; n++)
+            known |= strcmp(pattern->inputs[n].name, problem->inputs[i].name) == 0;
+        if (!known)
+            return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
+                             pattern->name, problem->inputs[i].name);
+    }
+    return HEDDLE_OK;
+}
+
+static enum heddle_status check_shape(const struct plan *plan, const struct pattern_input *input,
+                                      const struct heddle_input *given,
+                                      const struct abi_array *array, struct error *error) {
+    bool fits = given->rank == input->index_count && given->data;
+    for (int i = 0; fits && i < given->rank; i++)
+        fits = given->shape[i] == array->extent[i];
+    if (fits)
+        return HEDDLE_OK;
+    struct strbuf wanted = {0}, seen = {0};
+    for (int i = 0; i < input->index_count; i++)
+        strbuf_printf(&wanted, "%s%s = %" PRId64, i ? ", " : "",
+                      index_name(plan, &input->indices[i]), array->extent[i]);
+    for (int i = 0; i < given->rank && i < 4; i++)
+        strbuf_printf(&seen, "%s%" PRId64, i ? ", " : "", given->shape[i]);
+    error_set(error, HEDDLE_BAD_ARGUMENT, "input '%s' has shape [%s]; it takes [%s]", input->name,
+              seen.text ? seen.text : "", wanted.text);
+    strbuf_finish(&wanted);
+    strbuf_finish(&seen);
+    return HEDDLE_BAD_ARGUMENT;
+}
+
+static enum heddle_status copy_ints(const struct pattern_input *input,
+                                    const struct heddle_input *given, int32_t *out, int64_t count,
+                                    struct error *error) {
+    if (given->element == HEDDLE_FLOAT32)
+        return error_set(error, HEDDLE_BAD_ARGUMENT,
+                         "input '%s' holds reals; it takes int32 or int64", input->name);
+    if (given->element == HEDDLE_INT32) {
+        memcpy(out, given->data, (size_t)count * sizeof *out);
+        return HEDDLE_OK;
+    }
+    const int64_t *from = given->data;
+    for (int64_t i = 0; i < count; i++) {
+        if (from[i] < INT32_MIN || from[i] > INT32_MAX)
+            return error_set(error, HEDDLE_BAD_ARGUMENT,
+                             "input '%s' holds %" PRId64 ", which does not fit 32 bits",
+                             input->name, from[i]);
+        out[i] = (int32_t)from[i];
+    }
+    return HEDDLE_OK;
+}
+
+static enum heddle_status bind_input(struct plan *plan, const struct pattern_input *input,
+                                     const struct heddle_problem *problem, struct abi_array *array,
+                                     struct error *error) {
+    const struct heddle_input *given = given_input(problem, input->name);
+    int64_t count;
+    if (!given)
+        return error_set(error, HEDDLE_BAD_ARGUMENT, "input '%s' is missing", input->name);
+    enum heddle_status status =
+        set_extents(plan, input->indices, input->index_count, array, &count, error);
+    if (status == HEDDLE_OK)
+        status = check_shape(plan, input, given, array, error);
+    if (status != HEDDLE_OK)
+        return status;
+    void *data = arena_array(&plan->arena, (size_t)count + 1, sizeof(int32_t));
+    array->data = data;
+    if (input->type == TYPE_INT)
+        status = copy_ints(input, given, data, count, error);
+    else if (given->element != HEDDLE_FLOAT32)
+        status = error_set(error, HEDDLE_BAD_ARGUMENT,
+                           "input '%s' holds integers; it takes float32", input->name);
+    else
+        memcpy(data, given->data, (size_t)count * sizeof(float));
+    if (status == HEDDLE_OK)
+        array_build_levels(&plan->arena, array, input->type == TYPE_INT ? ABI_INT32 : ABI_FLOAT32);
+    return status;
+}
+
+// ---- maps -------------------------------------------------------------------------------------
+
+// Every element, by the reference meaning; arrays bound so far may be read.
+static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *map,
+                                   const struct eval_array *arrays, struct abi_array *array,
+                                   struct error *error) {
+    const struct pattern *pattern = plan->program->pattern;
+    int64_t count;
+    enum heddle_status status =
+        set_extents(plan, map->indices, map->index_count, array, &count, error);
+    if (status != HEDDLE_OK)
+        return status;
+    if (count > MOST_MAP_ELEMENTS)
+        return error_set(error, HEDDLE_LIMIT,
+                         "%serror: map '%s' has %" PRId64
+                         " elements for this problem, over %" PRId64,
+                         bind_place(plan, map->span), map->name, count, MOST_MAP_ELEMENTS);
+    uint8_t *data = arena_alloc(&plan->arena, (size_t)count + 1);
+    struct eval_env env;
+    bind_eval_env(plan, &env);
+    env.inputs = arrays;
+    env.maps = arrays + pattern->input_count;
+    for (int64_t at = 0; at < count; at++) {
+        int64_t rest = at;
+        for (int i = map->index_count - 1; i >= 0; i--) {
+            env.vars[i] = rest % array->extent[i];
+            rest /= array->extent[i];
+        }
+        struct eval_failure failure = {0};
+        data[at] = expr_eval(map->body, &env, &failure).b;
+        if (failure.fault != EVAL_OK)
+            return error_set(error, HEDDLE_PATTERN_ERROR,
+                             "%serror: map '%s' has no value at element %" PRId64,
+                             bind_place(plan, failure.at->span), map->name, at);
+    }
+    array->data = data;
+    array_build_levels(&plan->arena, array, ABI_BYTE);
+    return HEDDLE_OK;
+}
+
+enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *problem,
+                               struct error *error) {
+    const struct pattern *pattern = plan->program->pattern;
+    size_t total = (size_t)pattern->input_count + (size_t)pattern->map_count;
+    struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
+    struct eval_array *views = ARENA_ARRAY(&plan->arena, struct eval_array, total + 1);
+    enum heddle_status status = known_inputs(plan, problem, error);
+    plan->launch.env.arrays = arrays;
+    plan->launch.env.array_range = array_range;
+    for (size_t i = 0; i < total && status == HEDDLE_OK; i++) {
+        bool is_input = i < (size_t)pattern->input_count;
+        if (is_input)
+            status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i], error);
+        else
+            status = bind_map(plan, &pattern->maps[i - (size_t)pattern->input_count], views,
+                              &arrays[i], error);
+        views[i] = (struct eval_array){.data = arrays[i].data,
+                                       .type = is_input ? pattern->inputs[i].type : TYPE_BOOL,
+                                       .index_count = (int)arrays[i].index_count};
+        memcpy(views[i].extent, arrays[i].extent, sizeof views[i].extent);
+    }
+    return status;
+}

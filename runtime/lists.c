@@ -1,0 +1,379 @@
+// Part of stage `plan`: geometry and work lists. See lists.h.
+
+#include "runtime/lists.h"
+
+#include "compiler/pipeline.h"
+#include "runtime/bind.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static int64_t ceil_div(int64_t a, int64_t b) {
+    return a / b + (a % b > 0);
+}
+
+static const struct basis *plan_basis(const struct plan *plan) {
+    return &plan->program->facts->bases[plan->basis];
+}
+
+static int item_side(const struct plan *plan) {
+    return plan->options.key_major ? SIDE_KEY : SIDE_QUERY;
+}
+
+// ---- geometry ---------------------------------------------------------------------------------
+
+static enum heddle_status axis_dilation(struct plan *plan, int axis, struct error *error) {
+    const struct expr *split = plan_basis(plan)->split[axis];
+    plan->launch.dilation[axis] = 1;
+    if (!split)
+        return HEDDLE_OK;
+    struct eval_env env;
+    struct eval_failure failure = {0};
+    bind_eval_env(plan, &env);
+    int64_t dilation = expr_eval(split, &env, &failure).i;
+    if (failure.fault != EVAL_OK || dilation < 1)
+        return error_set(error, HEDDLE_PATTERN_ERROR,
+                         "%serror: positions are taken modulo %" PRId64
+                         " for this problem; it must be 1 or more",
+                         bind_place(plan, split->span), dilation);
+    plan->launch.dilation[axis] = dilation;
+    return HEDDLE_OK;
+}
+
+enum heddle_status lists_geometry(struct plan *plan, struct error *error) {
+    const struct basis *basis = plan_basis(plan);
+    struct abi_launch *launch = &plan->launch;
+    int64_t stride = 1;
+    for (int a = ABI_AXES - 1; a >= 0; a--) {
+        bool used = basis->first[a] <= basis->last[a];
+        launch->basis_extent[a] = 1;
+        for (int p = basis->first[a]; used && p <= basis->last[a]; p++)
+            launch->basis_extent[a] *= plan->size[p];
+        launch->token_stride[a] = used ? stride : 0;
+        stride *= launch->basis_extent[a];
+        enum heddle_status status = axis_dilation(plan, a, error);
+        if (status != HEDDLE_OK)
+            return status;
+    }
+    for (int p = 0; p < plan->program->pattern->axis_count; p++) {
+        int axis = basis->axis_of[p];
+        launch->axis_basis[p] = axis;
+        launch->axis_divisor[p] = 1;
+        for (int faster = p + 1; faster <= basis->last[axis]; faster++)
+            launch->axis_divisor[p] *= plan->size[faster];
+        launch->axis_modulus[p] = p > basis->first[axis] ? plan->size[p] : 0;
+    }
+    launch->axis_count = plan->program->pattern->axis_count;
+    launch->query_offset = plan->query_offset;
+    plan->basis_axes = basis->axis_count;
+    return HEDDLE_OK;
+}
+
+// ---- boxes of the item side -------------------------------------------------------------------
+
+// Positions of the item side along a basis axis, undilated: [*begin, *end).
+static void item_positions(const struct plan *plan, int axis, int64_t *begin, int64_t *end) {
+    *begin = 0;
+    *end = plan->launch.basis_extent[axis];
+    bool outermost = axis == ABI_AXES - plan->basis_axes;
+    if (!plan->options.key_major && outermost)
+        *begin = plan->query_offset / plan->launch.token_stride[axis];
+}
+
+// The least c with residue + d * c >= position, also where that is negative.
+static int64_t first_place(int64_t position, int64_t residue, int64_t d) {
+    int64_t below = position - residue;
+    return below >= 0 ? ceil_div(below, d) : -((-below) / d);
+}
+
+// Basis coordinates of a residue: [*begin, *end), dilated.
+static void residue_range(const struct plan *plan, int axis, int64_t residue, int64_t *begin,
+                          int64_t *end) {
+    int64_t d = plan->launch.dilation[axis];
+    item_positions(plan, axis, begin, end);
+    *begin = first_place(*begin, residue, d);
+    *end = *end > residue ? ceil_div(*end - residue, d) : 0;
+}
+
+static int64_t axis_boxes(const struct plan *plan, int axis, int64_t residue) {
+    int64_t begin, end;
+    residue_range(plan, axis, residue, &begin, &end);
+    return end > begin ? ceil_div(end - begin, plan->query_tile[axis]) : 0;
+}
+
+// Boxes along one axis, over all residues.
+static int64_t axis_total(const struct plan *plan, int axis) {
+    int64_t begin, end, total = 0;
+    item_positions(plan, axis, &begin, &end);
+    for (int64_t r = 0; r < plan->launch.dilation[axis] && r < end; r++)
+        total += axis_boxes(plan, axis, r);
+    return total;
+}
+
+int64_t lists_box_count(const struct plan *plan) {
+    return axis_total(plan, 0) * axis_total(plan, 1) * axis_total(plan, 2);
+}
+
+struct abi_query_box lists_box(const struct plan *plan, int64_t number) {
+    struct abi_query_box box;
+    for (int a = ABI_AXES - 1; a >= 0; a--) {
+        int64_t total = axis_total(plan, a), at = number % total, residue = 0, begin, end;
+        number /= total;
+        for (int64_t here; at >= (here = axis_boxes(plan, a, residue)); residue++)
+            at -= here;
+        residue_range(plan, a, residue, &begin, &end);
+        begin += at * plan->query_tile[a];
+        int64_t last = begin + plan->query_tile[a];
+        box.begin[a] = (int32_t)begin;
+        box.end[a] = (int32_t)(last < end ? last : end);
+        box.residue[a] = (int32_t)residue;
+    }
+    return box;
+}
+
+enum heddle_status lists_boxes(struct plan *plan, struct error *error) {
+    int64_t count = lists_box_count(plan);
+    if (count > INT64_C(1) << 28)
+        return error_set(error, HEDDLE_LIMIT, "the problem has too many query tiles");
+    // By axis first: dividing every number again would cost more than the planner.
+    struct abi_query_box *boxes = ARENA_ARRAY(&plan->arena, struct abi_query_box, (size_t)count);
+    int64_t totals[ABI_AXES], repeat = 1;
+    struct plan one = *plan;
+    for (int a = 0; a < ABI_AXES; a++)
+        totals[a] = axis_total(plan, a);
+    for (int a = ABI_AXES - 1; a >= 0; a--) {
+        int64_t stride = repeat;
+        for (int64_t i = 0; i < totals[a]; i++) {
+            struct abi_query_box box = lists_box(&one, i * stride);
+            for (int64_t high = 0; high < count; high += totals[a] * stride)
+                for (int64_t low = 0; low < stride; low++) {
+                    struct abi_query_box *to = &boxes[high + i * stride + low];
+                    to->begin[a] = box.begin[a];
+                    to->end[a] = box.end[a];
+                    to->residue[a] = box.residue[a];
+                }
+        }
+        repeat *= totals[a];
+    }
+    plan->launch.boxes = boxes;
+    plan->launch.box_count = count;
+    return HEDDLE_OK;
+}
+
+// ---- classes ----------------------------------------------------------------------------------
+
+static bool same_class(const struct plan *plan, int64_t a, int64_t b) {
+    const struct facts *facts = plan->program->facts;
+    if (facts->by_head)
+        return a == b;
+    for (int t = 0; t < plan->program->pattern->table_count; t++)
+        if (facts->tables_in_keep[t] &&
+            plan->launch.env.tables[t][a].i != plan->launch.env.tables[t][b].i)
+            return false;
+    return true;
+}
+
+// Heads with equal tables share lists; rows are numbered in order of first appearance.
+enum heddle_status lists_classes(struct plan *plan, struct error *error) {
+    (void)error;
+    const struct facts *facts = plan->program->facts;
+    int64_t *row_of = ARENA_ARRAY(&plan->arena, int64_t, (size_t)(plan->batch * plan->heads));
+    int64_t *first = ARENA_ARRAY(&plan->arena, int64_t, (size_t)plan->heads);
+    int64_t classes = 0;
+    for (int64_t h = 0; h < plan->heads; h++) {
+        int64_t c = facts->by_head ? classes : 0;
+        while (c < classes && !same_class(plan, first[c], h))
+            c++;
+        if (c == classes)
+            first[classes++] = h;
+        row_of[h] = c;
+    }
+    for (int64_t b = 1; b < plan->batch; b++)
+        for (int64_t h = 0; h < plan->heads; h++)
+            row_of[b * plan->heads + h] = row_of[h] + (facts->by_batch ? b * classes : 0);
+    plan->launch.list_of = row_of;
+    plan->row_count = classes * (facts->by_batch ? plan->batch : 1);
+    return HEDDLE_OK;
+}
+
+void lists_member(const struct plan *plan, int64_t row, int64_t *out_batch, int64_t *out_head) {
+    int64_t pairs = plan->batch * plan->heads, at = 0;
+    while (at < pairs && plan->launch.list_of[at] != row)
+        at++;
+    *out_batch = at / plan->heads;
+    *out_head = at % plan->heads;
+}
+
+// ---- one item ---------------------------------------------------------------------------------
+
+static struct abi_item make_item(const struct plan *plan, int64_t batch, int64_t head,
+                                 const struct abi_query_box *box) {
+    struct abi_item item = {.head = head, .batch = batch};
+    for (int a = 0; a < ABI_AXES; a++) {
+        int64_t d = plan->launch.dilation[a], n = plan->launch.basis_extent[a];
+        item.residue[a] = box->residue[a];
+        item.box.begin[a] = box->begin[a];
+        item.box.end[a] = box->end[a];
+        item.dilation[a] = d;
+        item.list_end[a] = n > box->residue[a] ? ceil_div(n - box->residue[a], d) : 0;
+        // Queries may be the trailing slices only, or start before the first key.
+        bool outermost = a == ABI_AXES - plan->basis_axes;
+        if (plan->options.key_major && outermost)
+            item.list_begin[a] =
+                first_place(plan->query_offset / plan->launch.token_stride[a], box->residue[a], d);
+    }
+    return item;
+}
+
+struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box) {
+    return make_item(plan, batch, head, &plan->launch.boxes[box]);
+}
+
+void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_t box,
+                    int64_t *out_begin, int64_t *out_end) {
+    int64_t row = plan->launch.list_of[batch * plan->heads + head];
+    int64_t list = row * plan->launch.box_count + box;
+    *out_begin = plan->launch.run_begin[list];
+    *out_end = plan->launch.run_begin[list + 1];
+}
+
+static void plan_one(const struct plan *plan, const struct abi_item *item,
+                     struct piece_space *space, struct piece_output *out) {
+    const struct planner_code *code = plan->program->planner;
+    int side = item_side(plan);
+    struct piece_input input = {.env = &plan->launch.env,
+                                .item = item,
+                                .regions = code->regions[side][plan->basis],
+                                .classify = code->classify[side][plan->basis]};
+    memcpy(input.tile, plan->launch.tile, sizeof input.tile);
+    pieces_plan(&input, space, out);
+}
+
+static struct tile_count count_tiles(const struct piece_output *out) {
+    struct tile_count count = {.runs = out->run_count};
+    for (int64_t i = 0; i < out->run_count; i++) {
+        const struct abi_run *run = &out->runs[i];
+        int64_t tiles = (int64_t)run->count[0] * run->count[1] * run->count[2];
+        if (run->kind & ABI_RUN_PARTIAL)
+            count.partial += tiles;
+        else
+            count.full += tiles;
+    }
+    return count;
+}
+
+struct tile_count lists_sample(const struct plan *plan, int64_t row, int64_t box,
+                               struct piece_space *space, struct piece_output *scratch) {
+    int64_t batch, head;
+    lists_member(plan, row, &batch, &head);
+    struct abi_query_box place = lists_box(plan, box);
+    struct abi_item item = make_item(plan, batch, head, &place);
+    plan_one(plan, &item, space, scratch);
+    return count_tiles(scratch);
+}
+
+// ---- all lists --------------------------------------------------------------------------------
+
+struct growing { // heap arrays that double
+    struct abi_run *runs;
+    int64_t run_count, run_room;
+    struct abi_box *owns;
+    int64_t own_count, own_room;
+};
+
+static bool reserve(void **memory, int64_t *room, int64_t need, size_t size_bytes) {
+    if (need <= *room)
+        return true;
+    int64_t wanted = *room ? *room * 2 : 1024;
+    while (wanted < need)
+        wanted *= 2;
+    void *grown = realloc(*memory, (size_t)wanted * size_bytes);
+    if (!grown)
+        return false;
+    *memory = grown;
+    *room = wanted;
+    return true;
+}
+
+static void count_item(struct plan *plan, const struct piece_output *out, int64_t rows,
+                       int64_t members) {
+    struct plan_counts *counts = &plan->counts;
+    struct tile_count tiles = count_tiles(out);
+    int64_t keys = plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2];
+    int64_t total = tiles.full + tiles.partial;
+    counts->full_tiles += tiles.full * members;
+    counts->partial_tiles += tiles.partial * members;
+    counts->computed_pairs += total * keys * rows * members;
+    counts->merged_lists += out->merged;
+    if (counts->items == 0 || total < counts->least_tiles)
+        counts->least_tiles = total;
+    if (total > counts->most_tiles)
+        counts->most_tiles = total;
+    counts->items += members;
+    counts->lists++;
+    counts->runs += out->run_count;
+}
+
+// Heads and batches that share a row of lists.
+static int64_t members_of(const struct plan *plan, int64_t row) {
+    int64_t members = 0;
+    for (int64_t i = 0; i < plan->batch * plan->heads; i++)
+        members += plan->launch.list_of[i] == row;
+    return members;
+}
+
+static bool fill_row(struct plan *plan, int64_t row, struct growing *lists, int64_t *run_begin,
+                     struct piece_space *space) {
+    int64_t batch, head, members = members_of(plan, row), room = plan->options.run_room;
+    lists_member(plan, row, &batch, &head);
+    for (int64_t b = 0; b < plan->launch.box_count; b++) {
+        if (!reserve((void **)&lists->runs, &lists->run_room, lists->run_count + room,
+                     sizeof *lists->runs) ||
+            !reserve((void **)&lists->owns, &lists->own_room, lists->own_count + MAX_PIECES,
+                     sizeof *lists->owns))
+            return false;
+        struct piece_output out = {.runs = lists->runs + lists->run_count,
+                                   .run_room = room,
+                                   .owns = lists->owns + lists->own_count,
+                                   .own_room = MAX_PIECES,
+                                   .first_own = lists->own_count};
+        struct abi_item item = plan_item(plan, batch, head, b);
+        plan_one(plan, &item, space, &out);
+        run_begin[row * plan->launch.box_count + b] = lists->run_count;
+        lists->run_count += out.run_count;
+        lists->own_count += out.own_count;
+        int64_t rows = 1;
+        for (int a = 0; a < ABI_AXES; a++)
+            rows *= item.box.end[a] - item.box.begin[a];
+        count_item(plan, &out, rows, members);
+    }
+    return true;
+}
+
+static const struct abi_box NO_BOX = {{INT64_MIN / 4, INT64_MIN / 4, INT64_MIN / 4},
+                                      {INT64_MAX / 4, INT64_MAX / 4, INT64_MAX / 4}};
+
+enum heddle_status lists_fill(struct plan *plan, struct error *error) {
+    struct growing lists = {0};
+    int64_t list_count = plan->row_count * plan->launch.box_count;
+    struct piece_space *space = malloc((size_t)piece_space_bytes());
+    int64_t *run_begin = calloc((size_t)list_count + 1, sizeof *run_begin);
+    bool fits =
+        space && run_begin && reserve((void **)&lists.owns, &lists.own_room, 1, sizeof *lists.owns);
+    if (fits)
+        lists.owns[lists.own_count++] = NO_BOX;
+    for (int64_t row = 0; row < plan->row_count && fits; row++)
+        fits = fill_row(plan, row, &lists, run_begin, space);
+    free(space);
+    if (run_begin)
+        run_begin[list_count] = lists.run_count;
+    plan->launch.run_begin = run_begin;
+    plan->launch.runs = lists.runs;
+    plan->launch.owns = lists.owns;
+    plan->counts.plan_bytes =
+        (int64_t)plan->arena.used_bytes + (list_count + 1) * (int64_t)sizeof *run_begin +
+        lists.run_room * (int64_t)sizeof *lists.runs + lists.own_room * (int64_t)sizeof *lists.owns;
+    return fits ? HEDDLE_OK
+                : error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the work lists");
+}

@@ -1,0 +1,38 @@
+// Part of stage `plan`: geometry and work lists. Private to runtime/.
+//
+// With a basis and tile shapes given: the item side is cut into boxes (per residue of split axes),
+// heads fall into classes that share lists, and every (class, box) gets its runs.
+#ifndef HEDDLE_RUNTIME_LISTS_H
+#define HEDDLE_RUNTIME_LISTS_H
+
+#include "compiler/planner/pieces.h"
+#include "runtime/plan.h"
+
+// Strides, extents and dilations of plan->basis into plan->launch. HEDDLE_PATTERN_ERROR when a
+// dilation is below 1.
+enum heddle_status lists_geometry(struct plan *plan, struct error *error);
+
+// Classes of heads and batches: launch.list_of and row_count, from the facts.
+enum heddle_status lists_classes(struct plan *plan, struct error *error);
+
+// The item side's boxes for plan->query_tile into launch.boxes / box_count.
+enum heddle_status lists_boxes(struct plan *plan, struct error *error);
+
+// The first (batch, head) of a class.
+void lists_member(const struct plan *plan, int64_t row, int64_t *out_batch, int64_t *out_head);
+
+// Runs of every list, and plan->counts.
+enum heddle_status lists_fill(struct plan *plan, struct error *error);
+
+// Tiles (full, partial) of one item with the plan's shapes: what the schedule counts.
+struct tile_count {
+    int64_t full, partial, runs;
+};
+struct tile_count lists_sample(const struct plan *plan, int64_t row, int64_t box,
+                               struct piece_space *space, struct piece_output *scratch);
+
+// How many boxes lists_boxes would make, and the box with a given number, without storing any.
+int64_t lists_box_count(const struct plan *plan);
+struct abi_query_box lists_box(const struct plan *plan, int64_t number);
+
+#endif

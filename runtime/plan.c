@@ -1,0 +1,241 @@
+// Stage `plan`. See plan.h; the parts are bind.c, ranges.c, schedule.c and lists.c, in this order.
+
+#include "runtime/plan.h"
+
+#include "compiler/pipeline.h"
+#include "runtime/bind.h"
+#include "runtime/lists.h"
+#include "runtime/ranges.h"
+#include "runtime/schedule.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+enum { DEFAULT_RUN_ROOM = 4096 };
+
+static double now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+static enum heddle_status bind(struct plan *plan, const struct heddle_problem *problem,
+                               struct error *error) {
+    enum heddle_status status = bind_shapes(plan, problem, error);
+    if (status == HEDDLE_OK)
+        status = bind_params(plan, problem, error);
+    if (status == HEDDLE_OK)
+        status = bind_requires(plan, problem, error);
+    if (status == HEDDLE_OK)
+        status = bind_arrays(plan, problem, error);
+    if (status == HEDDLE_OK)
+        status = ranges_check(plan, error);
+    return status;
+}
+
+static enum heddle_status make_lists(struct plan *plan, struct error *error) {
+    enum heddle_status status = lists_classes(plan, error);
+    if (status == HEDDLE_OK)
+        status = schedule_choose(plan, error);
+    if (status == HEDDLE_OK)
+        status = lists_boxes(plan, error);
+    if (status == HEDDLE_OK)
+        status = lists_fill(plan, error);
+    return status;
+}
+
+static enum heddle_status get_kernel(struct plan *plan, struct error *error) {
+    const struct kernel_spec spec = {plan->dtype, (int)plan->dim, true};
+    const struct kernel *kernel;
+    double begin = now_ms();
+    enum heddle_status status = program_kernel(plan->program, &spec, &kernel, error);
+    plan->compile_ms = now_ms() - begin;
+    if (status == HEDDLE_OK)
+        plan->kernel = kernel;
+    return status;
+}
+
+static enum heddle_status fill(struct plan *plan, const struct heddle_problem *problem,
+                               struct error *error) {
+    jmp_buf escape;
+    if (setjmp(escape)) {
+        plan->arena.escape = NULL;
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the plan");
+    }
+    plan->arena.escape = &escape;
+    double begin = now_ms();
+    enum heddle_status status = bind(plan, problem, error);
+    if (status == HEDDLE_OK)
+        status = make_lists(plan, error);
+    plan->plan_ms = now_ms() - begin;
+    if (status == HEDDLE_OK && !plan->options.lists_only && !plan->options.key_major)
+        status = get_kernel(plan, error);
+    plan->arena.escape = NULL;
+    return status;
+}
+
+enum heddle_status plan_create(struct program *program, const struct heddle_problem *problem,
+                               const struct plan_options *options, struct plan **out_plan,
+                               struct error *error) {
+    struct plan *plan = calloc(1, sizeof *plan);
+    *out_plan = NULL;
+    if (!plan)
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the plan");
+    arena_init(&plan->arena, (size_t)1 << 40);
+    plan->program = program;
+    plan->options.basis = -1;
+    if (options)
+        plan->options = *options;
+    if (plan->options.run_room <= 0)
+        plan->options.run_room = DEFAULT_RUN_ROOM;
+    enum heddle_status status = fill(plan, problem, error);
+    if (status != HEDDLE_OK) {
+        plan_destroy(plan);
+        return status;
+    }
+    plan->launch.scale = plan->scale;
+    *out_plan = plan;
+    return HEDDLE_OK;
+}
+
+void plan_destroy(struct plan *plan) {
+    if (!plan)
+        return;
+    free((void *)(uintptr_t)plan->launch.run_begin);
+    free((void *)(uintptr_t)plan->launch.runs);
+    free((void *)(uintptr_t)plan->launch.owns);
+    arena_finish(&plan->arena);
+    free(plan);
+}
+
+// ---- kept pairs -------------------------------------------------------------------------------
+
+static int64_t box_rows(const struct abi_item *item) {
+    int64_t rows = 1;
+    for (int a = 0; a < ABI_AXES; a++)
+        rows *= item->box.end[a] - item->box.begin[a];
+    return rows;
+}
+
+// The keys of one tile that exist and are the tile's own; false when there are none.
+static bool tile_box(const struct plan *plan, const struct abi_item *item,
+                     const struct abi_run *run, const int64_t *at, struct abi_box *out) {
+    const struct abi_box *own = &plan->launch.owns[run->own];
+    for (int a = 0; a < ABI_AXES; a++) {
+        int64_t begin = run->origin[a] + at[a] * run->step[a];
+        int64_t end = begin + plan->launch.tile[a];
+        out->begin[a] = begin > own->begin[a] ? begin : own->begin[a];
+        out->end[a] = end < own->end[a] ? end : own->end[a];
+        if (out->begin[a] < item->list_begin[a])
+            out->begin[a] = item->list_begin[a];
+        if (out->end[a] > item->list_end[a])
+            out->end[a] = item->list_end[a];
+        if (out->begin[a] >= out->end[a])
+            return false;
+    }
+    return true;
+}
+
+static int64_t run_kept(const struct plan *plan, const struct abi_item *item,
+                        const struct abi_run *run) {
+    int64_t at[ABI_AXES], kept = 0;
+    struct abi_box box;
+    for (at[0] = 0; at[0] < run->count[0]; at[0]++)
+        for (at[1] = 0; at[1] < run->count[1]; at[1]++)
+            for (at[2] = 0; at[2] < run->count[2]; at[2]++)
+                if (tile_box(plan, item, run, at, &box))
+                    kept +=
+                        plan->program->planner->count[plan->basis](&plan->launch.env, item, &box);
+    return kept;
+}
+
+static int64_t item_kept(const struct plan *plan, const struct abi_item *item, int64_t begin,
+                         int64_t end) {
+    int64_t keys = plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2], kept = 0;
+    for (int64_t i = begin; i < end; i++) {
+        const struct abi_run *run = &plan->launch.runs[i];
+        if (run->kind & ABI_RUN_PARTIAL)
+            kept += run_kept(plan, item, run);
+        else
+            kept += (int64_t)run->count[0] * run->count[1] * run->count[2] * keys * box_rows(item);
+    }
+    return kept;
+}
+
+static int64_t row_members(const struct plan *plan, int64_t row) {
+    int64_t members = 0;
+    for (int64_t i = 0; i < plan->batch * plan->heads; i++)
+        members += plan->launch.list_of[i] == row;
+    return members;
+}
+
+int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out_exact) {
+    int64_t boxes = plan->launch.box_count, lists = boxes * plan->row_count;
+    int64_t keys = plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2];
+    int64_t rows = plan->query_tile[0] * plan->query_tile[1] * plan->query_tile[2];
+    double tests = 0.0; // partial tiles of one member of each class
+    if (plan->counts.items)
+        tests = (double)plan->counts.partial_tiles * (double)lists / (double)plan->counts.items *
+                (double)keys * (double)rows;
+    int64_t every = 1 + (int64_t)(tests / (double)(budget_pairs > 0 ? budget_pairs : 1));
+    *out_exact = every == 1 && !plan->options.key_major;
+    double kept = 0.0, sampled = 0.0;
+    int64_t exact = 0;
+    for (int64_t row = 0; row < plan->row_count; row++) {
+        int64_t batch, head, members = row_members(plan, row);
+        lists_member(plan, row, &batch, &head);
+        for (int64_t b = every / 2; b < boxes; b += every) {
+            struct abi_item item = plan_item(plan, batch, head, b);
+            int64_t begin = plan->launch.run_begin[row * boxes + b];
+            int64_t end = plan->launch.run_begin[row * boxes + b + 1];
+            int64_t here = item_kept(plan, &item, begin, end) * members;
+            exact += here;
+            kept += (double)here;
+            sampled += (double)(box_rows(&item) * members);
+        }
+    }
+    double all = (double)plan->queries * (double)plan->heads * (double)plan->batch;
+    return *out_exact || sampled == 0.0 ? exact : (int64_t)(kept / sampled * all);
+}
+
+// ---- dump -------------------------------------------------------------------------------------
+
+static void print_run(const struct plan *plan, const struct abi_run *run, struct strbuf *out) {
+    strbuf_puts(out, run->kind & ABI_RUN_PARTIAL ? "    partial" : "    full   ");
+    for (int a = ABI_AXES - plan->basis_axes; a < ABI_AXES; a++)
+        strbuf_printf(out, "  %d + %d x %d", run->origin[a], run->count[a], run->step[a]);
+    if (run->own) {
+        const struct abi_box *own = &plan->launch.owns[run->own];
+        strbuf_puts(out, "  own");
+        for (int a = ABI_AXES - plan->basis_axes; a < ABI_AXES; a++)
+            strbuf_printf(out, " %" PRId64 " .. %" PRId64, own->begin[a], own->end[a]);
+    }
+    strbuf_puts(out, "\n");
+}
+
+void plan_print(const struct plan *plan, struct strbuf *out) {
+    enum { SHOWN_LISTS = 64 };
+    const struct plan_counts *counts = &plan->counts;
+    schedule_print(plan, out);
+    strbuf_printf(out,
+                  "%" PRId64 " lists, %" PRId64 " runs, %" PRId64 " full and %" PRId64
+                  " partial tiles\n",
+                  counts->lists, counts->runs, counts->full_tiles, counts->partial_tiles);
+    int64_t lists = plan->row_count * plan->launch.box_count;
+    for (int64_t list = 0; list < lists && list < SHOWN_LISTS; list++) {
+        const struct abi_query_box *box = &plan->launch.boxes[list % plan->launch.box_count];
+        strbuf_printf(out, "list %" PRId64 ", box", list);
+        for (int a = ABI_AXES - plan->basis_axes; a < ABI_AXES; a++) {
+            strbuf_printf(out, " %d .. %d", box->begin[a], box->end[a]);
+            if (plan->launch.dilation[a] > 1)
+                strbuf_printf(out, " (residue %d)", box->residue[a]);
+        }
+        strbuf_puts(out, "\n");
+        for (int64_t i = plan->launch.run_begin[list]; i < plan->launch.run_begin[list + 1]; i++)
+            print_run(plan, &plan->launch.runs[i], out);
+    }
+    if (lists > SHOWN_LISTS)
+        strbuf_printf(out, "... %" PRId64 " more lists\n", lists - SHOWN_LISTS);
+}

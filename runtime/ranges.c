@@ -1,0 +1,256 @@
+// Part of stage `plan`: ranges. See ranges.h.
+//
+// The rows' own box meanings are used, over the concrete algebra, which notes what goes wrong. A
+// quantifier's variable is an interval here, not a loop. Where intervals decide a condition, only
+// the arm that is taken is walked, so that `n > 1 ? a / (n - 1) : 0` is fine with n = 1.
+
+#include "runtime/ranges.h"
+
+#include "runtime/array_range.h"
+#include "runtime/bind.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+// Integers this small leave room for what a mask computes on the way (x - q * d, negations).
+static const int64_t NARROW = INT64_C(1) << 30;
+
+struct ranges {
+    struct plan *plan;
+    struct error *error;
+    struct alg_concrete alg;
+    struct box *boxes;
+    uint8_t *known;
+    struct box vars[MAX_VARS];
+    bool wide, failed;
+};
+
+static struct box interval(int64_t lo, int64_t hi) {
+    return (struct box){{.i = lo}, {.i = hi}, lo == hi ? 0 : 1, lo == hi ? lo : 0};
+}
+static struct box undecided(void) {
+    struct box box = {.mod = 1};
+    box.hi.b = true;
+    return box;
+}
+
+static enum heddle_status refuse(struct ranges *r, const struct expr *at, const char *what,
+                                 const struct box *seen) {
+    if (r->failed)
+        return HEDDLE_PATTERN_ERROR;
+    r->failed = true;
+    struct strbuf text = {0};
+    struct expr_names names = pattern_names(r->plan->program->pattern, &r->plan->arena);
+    expr_print(at, &names, &text);
+    if (text.length > 200)
+        strcpy(text.text + 196, "...");
+    char values[80] = "";
+    if (seen)
+        snprintf(values, sizeof values, ": it may be %" PRId64 " .. %" PRId64, seen->lo.i,
+                 seen->hi.i);
+    error_set(r->error, HEDDLE_PATTERN_ERROR, "%serror: %s in '%s' for this problem%s",
+              bind_place(r->plan, at->span), what, text.text, values);
+    strbuf_finish(&text);
+    return HEDDLE_PATTERN_ERROR;
+}
+
+static struct box visit(struct ranges *r, const struct expr *node);
+
+// ---- leaves -----------------------------------------------------------------------------------
+
+static struct box position_box(const struct ranges *r, const struct expr *node) {
+    const struct plan *plan = r->plan;
+    bool query = node->payload.ref.side == SIDE_QUERY;
+    int64_t slice = plan->keys / plan->size[0];
+    if (node->op == OP_TOKEN)
+        return interval(query ? plan->query_offset : 0, plan->keys - 1);
+    int axis = node->payload.ref.index;
+    int64_t first = query && axis == 0 ? plan->query_offset / slice : 0;
+    return interval(first, plan->size[axis] - 1);
+}
+
+static struct box slots_box(enum type type, const union abi_slot *slots, int64_t begin,
+                            int64_t end) {
+    struct box box = {{.i = slots[begin].i}, {.i = slots[begin].i}, 1, 0};
+    for (int64_t i = begin; i < end; i++) {
+        if (type == TYPE_REAL) {
+            box.lo.r = fmin(box.lo.r, slots[i].r);
+            box.hi.r = fmax(box.hi.r, slots[i].r);
+        } else {
+            box.lo.i = slots[i].i < box.lo.i ? slots[i].i : box.lo.i;
+            box.hi.i = slots[i].i > box.hi.i ? slots[i].i : box.hi.i;
+        }
+    }
+    if (type == TYPE_INT)
+        box = interval(box.lo.i, box.hi.i);
+    return box;
+}
+
+static struct box table_box(struct ranges *r, const struct expr *node, const struct box *index) {
+    if (index->lo.i < 0 || index->hi.i >= r->plan->heads) {
+        refuse(r, node, "an index out of 0 .. heads", index);
+        return interval(0, 0);
+    }
+    return slots_box(node->type, r->plan->launch.env.tables[node->payload.ref.index], index->lo.i,
+                     index->hi.i + 1);
+}
+
+static struct box array_box(struct ranges *r, const struct expr *node, const struct box *args) {
+    int64_t lo[ABI_INDICES] = {0}, hi[ABI_INDICES] = {0};
+    int n = node->payload.ref.index;
+    if (node->op == OP_MAP)
+        n += r->plan->program->pattern->input_count;
+    const struct abi_array *array = &r->plan->launch.env.arrays[n];
+    for (int i = 0; i < node->arity; i++) {
+        lo[i] = args[i].lo.i;
+        hi[i] = args[i].hi.i;
+        if (lo[i] < 0 || hi[i] >= array->extent[i]) {
+            char what[96];
+            snprintf(what, sizeof what, "index %d out of the array's 0 .. %" PRId64, i + 1,
+                     array->extent[i]);
+            refuse(r, node, what, &args[i]);
+            return node->type == TYPE_BOOL ? undecided() : interval(0, 0);
+        }
+    }
+    if (node->op == OP_MAP)
+        return undecided();
+    struct abi_range range;
+    array_range(array, node->type == TYPE_REAL ? ABI_FLOAT32 : ABI_INT32, lo, hi, &range);
+    if (node->type == TYPE_REAL)
+        return (struct box){{.r = range.least.r}, {.r = range.greatest.r}, 1, 0};
+    return interval(range.least.i, range.greatest.i);
+}
+
+static struct box leaf_box(struct ranges *r, const struct expr *node, const struct box *args) {
+    const struct abi_env *env = &r->plan->launch.env;
+    int index = node->payload.ref.index;
+    struct box box = {.mod = 1};
+    switch (node->op) {
+    case OP_INT:
+        return interval(node->payload.i, node->payload.i);
+    case OP_BOOL:
+        box.lo.b = box.hi.b = node->payload.i != 0;
+        return box;
+    case OP_REAL:
+        return (struct box){{.r = node->payload.r}, {.r = node->payload.r}, 1, 0};
+    case OP_COORD:
+    case OP_TOKEN:
+        return position_box(r, node);
+    case OP_SIZE:
+        return interval(env->size[index], env->size[index]);
+    case OP_HEAD:
+        return interval(0, env->heads - 1);
+    case OP_HEADS:
+        return interval(env->heads, env->heads);
+    case OP_KV_HEAD:
+        return interval(0, env->kv_heads - 1);
+    case OP_BATCH:
+        return interval(0, env->batches - 1);
+    case OP_PARAM:
+        return slots_box(node->type, env->params, index, index + 1);
+    case OP_SCORE:
+        return (struct box){{.r = -INFINITY}, {.r = INFINITY}, 1, 0};
+    case OP_VAR:
+        return r->vars[index];
+    case OP_TABLE:
+        return table_box(r, node, args);
+    default:
+        return array_box(r, node, args);
+    }
+}
+
+// ---- operations -------------------------------------------------------------------------------
+
+static void check_operands(struct ranges *r, const struct expr *node, const struct box *args) {
+    if ((node->op == OP_DIV || node->op == OP_MOD || node->op == OP_CEILDIV) && args[1].lo.i <= 0 &&
+        args[1].hi.i >= 0)
+        refuse(r, node, "a divisor that may be zero", &args[1]);
+    if ((node->op == OP_SHL || node->op == OP_SHR) && (args[1].lo.i < 0 || args[1].hi.i > 63))
+        refuse(r, node, "a shift count out of 0 .. 63", &args[1]);
+    if (node->op == OP_SHL && args[1].hi.i == 63 && (args[0].lo.i != 0 || args[0].hi.i != 0))
+        r->alg.overflow = true;
+}
+
+static struct box apply(struct ranges *r, const struct expr *node, const struct box *args) {
+    struct box out;
+    r->alg.overflow = false;
+    check_operands(r, node, args);
+    op_table[node->op].box(&r->alg.alg, args, &out);
+    if (r->alg.overflow && node->op != OP_TO_REAL)
+        refuse(r, node, "an integer that may leave 64 bits", NULL);
+    return out;
+}
+
+// A condition that is decided walks one arm; `and`, `or` likewise stop early.
+static struct box visit_lazily(struct ranges *r, const struct expr *node) {
+    struct box args[3] = {visit(r, node->args[0])};
+    if (node->op == OP_AND && !args[0].hi.b)
+        return args[0];
+    if (node->op == OP_OR && args[0].lo.b)
+        return args[0];
+    if (op_table[node->op].form == FORM_TERNARY) {
+        if (args[0].lo.b)
+            return visit(r, node->args[1]);
+        if (!args[0].hi.b)
+            return visit(r, node->args[2]);
+        args[2] = visit(r, node->args[2]);
+    }
+    args[1] = visit(r, node->args[1]);
+    return apply(r, node, args);
+}
+
+static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
+    struct box begin = visit(r, node->args[0]), end = visit(r, node->args[1]);
+    struct box step = visit(r, node->args[2]);
+    if (step.lo.i <= 0)
+        refuse(r, node, "a step below 1", &step);
+    if (end.hi.i > begin.lo.i &&
+        end.hi.i - begin.lo.i > INT64_C(65536) * (step.lo.i > 0 ? step.lo.i : 1))
+        refuse(r, node, "a quantified set of over 65536 elements", NULL);
+    if (begin.lo.i >= end.hi.i) // no turn at all
+        return node->op == OP_COUNT
+                   ? interval(0, 0)
+                   : leaf_box(r, &(struct expr){.op = OP_BOOL, .payload.i = node->op == OP_ALL},
+                              NULL);
+    struct box *variable = &r->vars[node->payload.ref.index], outer = *variable;
+    *variable = interval(begin.lo.i, end.hi.i - 1);
+    visit(r, node->args[3]);
+    *variable = outer;
+    return node->op == OP_COUNT ? interval(0, end.hi.i - begin.lo.i) : undecided();
+}
+
+static struct box visit(struct ranges *r, const struct expr *node) {
+    if (r->known[node->id] && !node->vars)
+        return r->boxes[node->id];
+    const struct op_info *info = &op_table[node->op];
+    struct box out, args[MAX_EXPR_ARGS];
+    if (node->op == OP_ANY || node->op == OP_ALL || node->op == OP_COUNT) {
+        out = visit_quantifier(r, node);
+    } else if (node->op == OP_AND || node->op == OP_OR || info->form == FORM_TERNARY) {
+        out = visit_lazily(r, node);
+    } else {
+        for (int i = 0; i < node->arity; i++)
+            args[i] = visit(r, node->args[i]);
+        out = info->box ? apply(r, node, args) : leaf_box(r, node, args);
+    }
+    if (node->type == TYPE_INT && (out.lo.i < -NARROW || out.hi.i > NARROW))
+        r->wide = true;
+    r->boxes[node->id] = out;
+    r->known[node->id] = 1;
+    return out;
+}
+
+enum heddle_status ranges_check(struct plan *plan, struct error *error) {
+    const struct pattern *pattern = plan->program->pattern;
+    struct ranges r = {.plan = plan, .error = error};
+    alg_concrete_init(&r.alg);
+    r.boxes = ARENA_ARRAY(&plan->arena, struct box, pattern->graph->count);
+    r.known = ARENA_ARRAY(&plan->arena, uint8_t, pattern->graph->count);
+    visit(&r, pattern->keep);
+    if (pattern->score)
+        visit(&r, pattern->score);
+    plan->launch.narrow = !r.wide;
+    return r.failed ? HEDDLE_PATTERN_ERROR : HEDDLE_OK;
+}

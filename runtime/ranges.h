@@ -1,0 +1,13 @@
+// Part of stage `plan`: proof that every expression has a value for this problem.
+#ifndef HEDDLE_RUNTIME_RANGES_H
+#define HEDDLE_RUNTIME_RANGES_H
+
+#include "runtime/plan.h"
+
+// Walks `keep` and `score` over intervals with all positions, heads and batches at once. Refused
+// (HEDDLE_PATTERN_ERROR, with place and values): an integer that may leave 64 bits, a divisor that
+// may be zero, a shift count that may leave 0..63, an index that may leave its array. On success
+// plan->launch.narrow says whether every integer fits 32 bits.
+enum heddle_status ranges_check(struct plan *plan, struct error *error);
+
+#endif

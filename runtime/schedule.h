@@ -1,0 +1,19 @@
+// Stage `schedule`: facts + problem -> basis and tile shapes, chosen by counting.
+//
+// Candidates are few: each basis, query boxes of the kernel's rows, key boxes of its keys. The
+// planner itself plans a sample of items in each; the cheapest per query row wins. Nothing is
+// compiled: shapes are arguments of the kernel.
+#ifndef HEDDLE_RUNTIME_SCHEDULE_H
+#define HEDDLE_RUNTIME_SCHEDULE_H
+
+#include "runtime/plan.h"
+
+struct lists; // runtime/lists.h
+
+// Sets basis, query_tile and launch.tile of the plan, honouring what options force.
+enum heddle_status schedule_choose(struct plan *plan, struct error *error);
+
+// Stage dump `schedule`.
+void schedule_print(const struct plan *plan, struct strbuf *out);
+
+#endif
