@@ -354,6 +354,13 @@ static LLVMValueRef from_bits(struct llvm_alg *a, LLVMValueRef x) {
     return LLVMBuildBitCast(b, x, shaped(a->real, x), "");
 }
 
+// Doubles give 64 bits whatever the index width: alg_math.c builds bit patterns from the result.
+static LLVMValueRef truncated(struct llvm_alg *a, LLVMValueRef x) {
+    LLVMTypeRef integer = a->real == a->unit->f64 ? a->unit->i64 : a->integer;
+    LLVMValueRef whole = LLVMBuildFPToSI(a->unit->builder, x, shaped(integer, x), "");
+    return LLVMBuildFreeze(a->unit->builder, whole, "");
+}
+
 static aval alg_unary_op(struct alg *alg, enum alg_unary op, aval p) {
     struct llvm_alg *a = self(alg);
     LLVMBuilderRef b = a->unit->builder;
@@ -366,7 +373,7 @@ static aval alg_unary_op(struct alg *alg, enum alg_unary op, aval p) {
     case ALG_I_TO_R:
         return wrap(LLVMBuildSIToFP(b, x, shaped(a->real, x), ""));
     case ALG_R_TO_I:
-        return wrap(LLVMBuildFreeze(b, LLVMBuildFPToSI(b, x, shaped(a->integer, x), ""), ""));
+        return wrap(truncated(a, x));
     case ALG_R_NEG:
         return wrap(LLVMBuildFNeg(b, x, ""));
     case ALG_R_ABS:

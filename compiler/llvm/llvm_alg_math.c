@@ -72,10 +72,16 @@ static LLVMValueRef clamp(struct math *m, LLVMValueRef x, double low, double hig
 
 // Adding 1.5 * 2^23 + 127 leaves round(x) + 127 in the low bits: shifted up by 23 they are the
 // float 2^round(x). Below -127 the exponent field would wrap, so x is held there, where 2^n is 0.
-LLVMValueRef llvm_fast_exp2(struct llvm_unit *unit, LLVMValueRef x) {
-    static const double POWERS[] = {0.0013276472167819944, 0.0096755413310213920,
-                                    0.055507132728755130,  0.24022119723969180,
-                                    0.69314696706526490,   1.0000000716546416};
+LLVMValueRef llvm_fast_exp2(struct llvm_unit *unit, LLVMValueRef x, int degree) {
+    static const double POWERS[4][7] = {
+        {0.055171669092611660, 0.24261112222375322, 0.69326098545424570, 0.99992807353515970},
+        {0.0095701020143256290, 0.055917860306325650, 0.24024744824991692, 0.69312181463260130,
+         0.99999926144693120},
+        {0.0013276472167819944, 0.0096755413310213920, 0.055507132728755130, 0.24022119723969180,
+         0.69314696706526490, 1.0000000716546416},
+        {0.00015594678161326620, 0.0013406643902351759, 0.0096176929729930620, 0.055503105510137970,
+         0.24022652782887738, 0.69314721496802790, 1.0},
+    };
     struct math m = math_of(unit, x);
     LLVMValueRef magic = real(&m, 12582912.0 + 127.0);
     LLVMValueRef under = LLVMBuildFCmp(m.b, LLVMRealOLT, x, real(&m, -127.0), "");
@@ -83,7 +89,7 @@ LLVMValueRef llvm_fast_exp2(struct llvm_unit *unit, LLVMValueRef x) {
     LLVMValueRef rounded = LLVMBuildFAdd(m.b, x, magic, "");
     LLVMValueRef f = LLVMBuildFSub(m.b, x, LLVMBuildFSub(m.b, rounded, magic, ""), "");
     LLVMValueRef scale = as_real(&m, LLVMBuildShl(m.b, as_int(&m, rounded), integer(&m, 23), ""));
-    return LLVMBuildFMul(m.b, polynomial(&m, f, POWERS, 6), scale, "");
+    return LLVMBuildFMul(m.b, polynomial(&m, f, POWERS[degree - 3], degree + 1), scale, "");
 }
 
 // y * 2^n for n (an integer as a float) in [-252, 254]: in two factors, so that neither overflows.
