@@ -89,7 +89,7 @@ static int bind_param(struct problem *problem, const char *text, struct heddle_p
     return parse_values(param, values, &problem->arena, out);
 }
 
-int bind_params(struct problem *problem, const struct text_list *list) {
+int assign_params(struct problem *problem, const struct text_list *list) {
     struct heddle_param *params =
         ARENA_ARRAY(&problem->arena, struct heddle_param, list->count + 1);
     for (int i = 0; i < list->count; i++) {
@@ -199,7 +199,7 @@ static int bind_input(struct problem *problem, const char *text, struct heddle_i
     return EXIT_DONE;
 }
 
-int bind_inputs(struct problem *problem, const struct text_list *list) {
+int assign_inputs(struct problem *problem, const struct text_list *list) {
     const struct pattern *pattern = problem->program->pattern;
     problem->inputs = calloc((size_t)pattern->input_count + 1, sizeof *problem->inputs);
     if (!problem->inputs) {

@@ -13,7 +13,7 @@ bool assignment_parse(const char *flag, const char *text, struct arena *arena,
                       struct assignment *out);
 
 // Fill spec.params and spec.inputs; exit statuses. Sizes and heads must be bound.
-int bind_params(struct problem *problem, const struct text_list *list);
-int bind_inputs(struct problem *problem, const struct text_list *list);
+int assign_params(struct problem *problem, const struct text_list *list);
+int assign_inputs(struct problem *problem, const struct text_list *list);
 
 #endif

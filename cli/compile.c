@@ -3,6 +3,7 @@
 #include "cli/problem.h"
 #include "compiler/pipeline.h"
 #include "dsl/check.h"
+#include "runtime/dump.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -226,9 +226,9 @@ int problem_bind(struct problem *problem, const struct problem_args *args,
     if (status == EXIT_DONE)
         status = bind_numbers(problem, args, shape);
     if (status == EXIT_DONE)
-        status = bind_params(problem, &args->params);
+        status = assign_params(problem, &args->params);
     if (status == EXIT_DONE)
-        status = bind_inputs(problem, &args->inputs);
+        status = assign_inputs(problem, &args->inputs);
     return status;
 }
 
