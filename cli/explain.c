@@ -10,7 +10,7 @@
 #include <string.h>
 
 // Pairs of partial tiles that are tested to count kept pairs exactly: some seconds at most.
-static const int64_t kept_budget_pairs = (int64_t)1 << 26;
+static const int64_t kept_budget_pairs = (int64_t)1 << 28;
 
 struct explain {
     struct problem_args args;
