@@ -536,6 +536,7 @@ static void expected_row(struct problem *p, int64_t batch, int64_t head, int64_t
     token_to_axes(p, query + p->launch.query_offset, env.query);
     memset(row, 0, sizeof *row);
     double most = -INFINITY, sum = 0;
+    row->empty = true;
     for (int64_t key = 0; key < p->keys; key++) {
         token_to_axes(p, key, env.key);
         logits[key] = -INFINITY;
@@ -544,8 +545,8 @@ static void expected_row(struct problem *p, int64_t batch, int64_t head, int64_t
         row->poisoned |= p->bad[(batch * p->kv_heads + kv) * p->keys + key];
         logits[key] = logit(p, &env, at, offset_of(&p->k, batch, kv, key));
         most = fmax(most, logits[key]);
+        row->empty = row->empty && logits[key] == -INFINITY;
     }
-    row->empty = most == -INFINITY;
     for (int64_t key = 0; key < p->keys; key++) {
         if (row->empty || logits[key] == -INFINITY)
             continue;
