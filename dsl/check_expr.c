@@ -24,17 +24,19 @@ const struct expr *to_real(const struct place *place, const struct expr *value) 
 
 // ---- operators -------------------------------------------------------------------------------
 
+static const char *const numbers_of_types[2][3] = {{"a boolean", "an integer", "a real"},
+                                                   {"two booleans", "two integers", "two reals"}};
+
 // What a row's signature takes, in words: "two integers".
 static const char *signature_words(const char *signature) {
-    static const char *const words[2][3] = {{"a boolean", "an integer", "a real"},
-                                            {"two booleans", "two integers", "two reals"}};
-    return words[signature[1] != '>'][signature[0] == 'b' ? 0 : signature[0] == 'i' ? 1 : 2];
+    int type = signature[0] == 'b' ? TYPE_BOOL : signature[0] == 'i' ? TYPE_INT : TYPE_REAL;
+    return numbers_of_types[signature[1] != '>'][type];
 }
 
 static void no_row(const struct place *place, struct span span, const char *surface,
                    const enum type *types, int count) {
     struct arena *arena = place->root->checker->arena;
-    const char *takes = NULL, *saw = NULL;
+    const char *takes = NULL, *saw;
     if (strcmp(surface, "?:") == 0) {
         complain(place, span, "both arms of '?:' have one type, saw %s and %s",
                  type_words(types[1]), type_words(types[2]));
@@ -48,10 +50,10 @@ static void no_row(const struct place *place, struct span span, const char *surf
         const char *one = signature_words(info->signature);
         takes = takes ? arena_format(arena, "%s or %s", takes, one) : one;
     }
-    for (int i = 0; i < count; i++) {
-        const char *one = type_words(types[i]);
-        saw = saw ? arena_format(arena, "%s and %s", saw, one) : one;
-    }
+    if (count == 2 && types[0] != types[1])
+        saw = arena_format(arena, "%s and %s", type_words(types[0]), type_words(types[1]));
+    else
+        saw = numbers_of_types[count == 2][types[0]];
     complain(place, span, "'%s' takes %s, saw %s", surface, takes ? takes : "nothing", saw);
 }
 
@@ -77,7 +79,7 @@ static bool constants_fit(const struct place *place, enum op op, const struct ex
 
 const struct expr *apply(const struct place *place, struct span span, const char *surface,
                          const struct expr *const *args, const struct span *arg_spans, int count) {
-    enum type types[MAX_EXPR_ARGS];
+    enum type types[MAX_EXPR_ARGS] = {TYPE_BOOL};
     const struct expr *fitting[MAX_EXPR_ARGS];
     bool constant = true;
     for (int i = 0; i < count; i++) {
@@ -104,11 +106,18 @@ const struct expr *apply(const struct place *place, struct span span, const char
 
 const struct expr *join(const struct place *place, enum op op, const struct expr *const *terms,
                         uint32_t count) {
-    if (count == 1)
-        return terms[0];
-    const struct expr *halves[] = {join(place, op, terms, count / 2),
-                                   join(place, op, terms + count / 2, count - count / 2)};
-    return expr_make(place->root->graph, halves[0]->span, op, halves);
+    struct expr_graph *graph = place->root->graph;
+    if (count > BALANCED_FROM) {
+        const struct expr *halves[] = {join(place, op, terms, count / 2),
+                                       join(place, op, terms + count / 2, count - count / 2)};
+        return expr_make(graph, halves[0]->span, op, halves);
+    }
+    const struct expr *all = terms[0];
+    for (uint32_t i = 1; i < count; i++) {
+        const struct expr *args[] = {all, terms[i]};
+        all = expr_make(graph, all->span, op, args);
+    }
+    return all;
 }
 
 static const char *surface_of(enum ast_op op, bool *out_swapped) {
@@ -157,59 +166,52 @@ static struct operand apply_binary(const struct place *place, const struct ast *
     return (struct operand){.expr = apply(place, node->span, surface, args, spans, 2)};
 }
 
-// A run of one associative operator, `left op right[n - 1] op ... op right[0]`, as a shallow tree.
-static struct operand apply_run(const struct place *place, enum op op, struct operand left,
-                                const struct operand *rights, uint32_t count) {
-    const struct expr **terms =
-        ARENA_ARRAY(place->root->checker->arena, const struct expr *, count + 1);
-    terms[0] = left.expr;
-    for (uint32_t i = 0; i < count; i++)
-        terms[i + 1] = rights[count - 1 - i].expr;
-    return (struct operand){.expr = join(place, op, terms, count + 1)};
+static enum op joining_op(enum ast_op op) {
+    return op == AST_OR ? OP_OR : op == AST_AND ? OP_AND : op == AST_ADD ? OP_ADD : OP_COUNT_;
 }
 
-static bool all_of_type(struct operand left, const struct operand *rights, uint32_t count,
-                        enum type type) {
-    if (!left.expr || left.expr->type != type)
-        return false;
-    for (uint32_t i = 0; i < count; i++)
-        if (!rights[i].expr || rights[i].expr->type != type)
-            return false;
-    return true;
-}
-
-// A chain of operators leans to the left and may be very long: it is walked in a loop. `spine` and
-// `rights` run from the outermost operator inwards.
-static struct operand lower_binary(const struct place *place, const struct ast *node) {
+// A long run of one associative operator: `value op spine[count - 1]'s right op ... spine[0]'s`.
+// The tree is made shallow, because later stages recurse over it.
+static struct operand lower_run(const struct place *place, const struct ast *const *spine,
+                                uint32_t count, struct operand value) {
     struct arena *arena = place->root->checker->arena;
+    enum op op = joining_op(spine[0]->op);
+    enum type type = op == OP_ADD ? TYPE_INT : TYPE_BOOL;
+    const struct expr **terms = ARENA_ARRAY(arena, const struct expr *, count + 1);
+    uint32_t fitting = value.expr && value.expr->type == type;
+    terms[0] = value.expr;
+    for (uint32_t i = count; i-- > 0;) {
+        struct operand right = lower(place, spine[i]->as.args[1]);
+        if (fitting == count - i && right.expr && right.expr->type == type)
+            terms[fitting++] = right.expr;
+        else if (fitting == count - i) // reals, sets or errors from here on: one by one
+            value = apply_binary(place, spine[i],
+                                 (struct operand){.expr = join(place, op, terms, fitting)}, right);
+        else
+            value = apply_binary(place, spine[i], value, right);
+    }
+    return fitting == count + 1 ? (struct operand){.expr = join(place, op, terms, count + 1)}
+                                : value;
+}
+
+// A chain of operators leans to the left and may be very long: it is walked in a loop, from the
+// innermost operator, the last of `spine`, outwards.
+static struct operand lower_binary(const struct place *place, const struct ast *node) {
     uint32_t length = 0;
     for (const struct ast *at = node; at->kind == AST_BINARY; at = at->as.args[0])
         length++;
-    const struct ast **spine = ARENA_ARRAY(arena, const struct ast *, length);
-    struct operand *rights = ARENA_ARRAY(arena, struct operand, length);
+    const struct ast **spine = ARENA_ARRAY(place->root->checker->arena, const struct ast *, length);
     for (uint32_t i = 0; i < length; i++, node = node->as.args[0])
         spine[i] = node;
     struct operand value = lower(place, node);
-    for (uint32_t i = length; i-- > 0;)
-        rights[i] = lower(place, spine[i]->as.args[1]);
-    for (uint32_t end = length; end > 0;) {
-        enum ast_op op = spine[end - 1]->op;
-        uint32_t begin = end - 1;
-        while (begin > 0 && spine[begin - 1]->op == op)
+    for (uint32_t end = length, begin; end > 0; end = begin) {
+        for (begin = end - 1; begin > 0 && spine[begin - 1]->op == spine[end - 1]->op;)
             begin--;
-        bool logical = op == AST_OR || op == AST_AND;
-        if (end - begin >= BALANCED_FROM && (logical || op == AST_ADD) &&
-            all_of_type(value, rights + begin, end - begin, logical ? TYPE_BOOL : TYPE_INT)) {
-            value = apply_run(place,
-                              op == AST_OR    ? OP_OR
-                              : op == AST_AND ? OP_AND
-                                              : OP_ADD,
-                              value, rights + begin, end - begin);
-            end = begin;
-        } else {
-            end--;
-            value = apply_binary(place, spine[end], value, rights[end]);
-        }
+        if (end - begin >= BALANCED_FROM && joining_op(spine[begin]->op) != OP_COUNT_)
+            value = lower_run(place, spine + begin, end - begin, value);
+        else
+            for (uint32_t i = end; i-- > begin;)
+                value = apply_binary(place, spine[i], value, lower(place, spine[i]->as.args[1]));
     }
     return value;
 }

@@ -35,11 +35,13 @@ static void declare_file(struct checker *checker, struct file *file) {
         [STMT_KEEP] = "keep",   [STMT_REQUIRE] = "require", [STMT_SCORE] = "score"};
     struct place place = file_place(checker, file);
     for (const struct ast_stmt *stmt = file->statements.first; stmt; stmt = stmt->next) {
+        // After a statement that was lost, others may only seem to stand outside of a pattern.
+        bool lost = file->functions->incomplete;
         if (stmt->kind == STMT_LATER)
             file->functions->incomplete = true;
         else if (stmt->kind == STMT_PATTERN)
             declare_pattern(checker, file, stmt);
-        else if (stmt->kind != STMT_FN && stmt->kind != STMT_IMPORT)
+        else if (stmt->kind != STMT_FN && stmt->kind != STMT_IMPORT && !lost)
             complain(&place, stmt->span, "'%s' belongs inside a pattern: pattern NAME { ... }",
                      words[stmt->kind]);
     }

@@ -164,8 +164,10 @@ static void suggest(const struct place *place, struct ast_name name, const char 
 
 void unknown_name(const struct place *place, struct ast_name name, const char *what) {
     const struct ast_decl *below = NULL;
+    bool may_be_function = strcmp(what, "function") == 0;
     for (const struct scope *scope = place->scope; scope; scope = scope->parent) {
-        if (scope->incomplete)
+        // What a lost statement may have declared; files declare functions only.
+        if (scope->incomplete && (!scope->file || may_be_function))
             return;
         if (!below && place->root->checker->diags->error_count < DIAG_ERROR_LIMIT)
             below = find_decl(scope->statements, name.text);
@@ -180,6 +182,11 @@ void unknown_name(const struct place *place, struct ast_name name, const char *w
     } else if (is_axis(place, name.text)) {
         complain(place, name.span, "'%s' is an axis: write q.%s or k.%s, or size(%s)", name.text,
                  name.text, name.text, name.text);
+    } else if (name.text == place->root->checker->last_variable) {
+        complain(place, name.span,
+                 "unknown name '%s': a quantifier ends before 'and', 'or' and '?'; put its "
+                 "condition in parentheses",
+                 name.text);
     } else {
         suggest(place, name, what);
     }

@@ -352,12 +352,14 @@ struct operand lower_quantifier(const struct place *place, const struct ast *nod
                                     node->op == AST_ANY   ? OP_ANY
                                     : node->op == AST_ALL ? OP_ALL
                                                           : OP_COUNT};
+    struct operand value = {0};
     if (over.expr)
         complain(place, node->as.args[0]->span, "'%s' runs over a set, saw %s",
                  ast_ops[node->op].surface, operand_words(over));
-    if (!over.set) { // still look for errors in the condition
+    if (over.set)
+        value.expr = over_set(&quantifier, over.set, NULL);
+    else // still look for errors in the condition
         body_at(&quantifier, place->variables, NULL, NULL);
-        return (struct operand){0};
-    }
-    return (struct operand){.expr = over_set(&quantifier, over.set, NULL)};
+    place->root->checker->last_variable = node->name.text;
+    return value;
 }

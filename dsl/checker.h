@@ -29,7 +29,7 @@
 
 enum {
     MAX_FILES = 64,            // of one check, imports included
-    MAX_STEPS = 2000000,       // expressions lowered in one check, expansions included
+    MAX_STEPS = 1000000,       // expressions lowered in one check, expansions included
     MAX_NODES = 800000,        // of a pattern's graph
     MAX_EXPANSION = 500,       // levels of expressions, calls and uses inside each other
     MAX_EXPR_DEPTH = 10000,    // operations inside each other in a checked pattern
@@ -186,8 +186,9 @@ struct checker {
     int file_count;
     uint32_t tokens_left;
     uint32_t steps_left;
-    bool exhausted; // the budget's error has been given
-    int nesting;    // of lower() on the C stack
+    bool exhausted;            // the budget's error has been given
+    const char *last_variable; // of the last quantifier that was read to its end
+    int nesting;               // of lower() on the C stack
     bool nested_too_deep;
     struct pattern_decl *chosen;
     struct root *nowhere; // for functions on their own, and for what stands outside of patterns

@@ -19,6 +19,10 @@ static void print(struct printer *p, const struct expr *node, int outer);
 
 void expr_print_real(double value, struct strbuf *out) {
     char text[64];
+    if (fabs(value) < 1e15 && value == floor(value)) { // rather 30.0 than 3.0e+01
+        strbuf_printf(out, "%.1f", value);
+        return;
+    }
     snprintf(text, sizeof text, "%.17g", value);
     for (int digits = 1; digits < 17; digits++) {
         char shorter[64];

@@ -8,6 +8,9 @@
 %define api.prefix {dsl_}
 %define api.location.type {struct span}
 %define parse.error custom
+/* Exact lists of what may come next, for the messages. */
+%define lr.type canonical-lr
+/* After 'error ;' the parser must not wait for the next token to leave its silence. */
 %define lr.default-reduction consistent
 %locations
 %param {struct parser *parser}
@@ -168,8 +171,8 @@ file: items { parser->statements = $1; };
 items:
     %empty              { $$ = (struct ast_stmts){NULL, NULL}; }
   | items item          { $$ = $1; parser_append(&$$, $2); }
-  | items error ';'     { $$ = lost(parser, $1, @2); yyerrok; }
-  | items error '}'     { $$ = lost(parser, $1, @2); yyerrok; }
+  | items error ';'     { $$ = lost(parser, $1, @2); parser->lost_item = true; yyerrok; }
+  | items error '}'     { $$ = lost(parser, $1, @2); parser->lost_item = true; yyerrok; }
   ;
 
 item:
@@ -185,6 +188,10 @@ item:
         $$->name = (struct ast_name){$2, @2};
         $$->body = lost(parser, $4, @5).first;
         $$->end = @6;
+        yyerrok;
+    }
+  | PATTERN error '{' statements '}' {
+        $$ = statement(parser, STMT_LATER, @1);
         yyerrok;
     }
   ;
@@ -434,6 +441,10 @@ static int token_of(yysymbol_kind_t symbol) {
 
 static int yyreport_syntax_error(const yypcontext_t *context, struct parser *parser) {
     yysymbol_kind_t expected[MAX_EXPECTED];
+    if (parser->diags->error_count >= DIAG_ERROR_LIMIT) { /* counted, never shown */
+        diag_error(parser->diags, *yypcontext_location(context), "syntax error");
+        return 0;
+    }
     int count = yypcontext_expected_tokens(context, expected, MAX_EXPECTED);
     int tokens[MAX_EXPECTED];
     for (int i = 0; i < count; i++)

@@ -25,6 +25,7 @@ struct parser {
     void *scanner;               // flex
     struct ast_stmts statements; // the result
     bool stopped;                // a limit was passed: the rest of the file is not read
+    bool lost_item; // a syntax error outside of patterns: what follows may have lost its place
     bool nested_too_deep;        // reported once
 
     // Position of the lexer.

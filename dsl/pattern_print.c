@@ -213,6 +213,14 @@ static void write_inputs(struct dump *dump) {
     }
 }
 
+// A range's bound, in parentheses unless it is a name or a call.
+static void write_bound(struct dump *dump, const struct expr *node) {
+    bool closed = is_leaf(node) || dump->named[node->id] || op_table[node->op].form == FORM_CALL;
+    strbuf_puts(dump->out, closed ? "" : "(");
+    write_expr(dump, node);
+    strbuf_puts(dump->out, closed ? "" : ")");
+}
+
 static void write_maps(struct dump *dump) {
     const struct pattern *pattern = dump->pattern;
     for (int i = 0; i < pattern->map_count; i++) {
@@ -223,11 +231,7 @@ static void write_maps(struct dump *dump) {
         strbuf_printf(dump->out, "    map %s[", map->name);
         for (int j = 0; j < map->index_count; j++) {
             strbuf_printf(dump->out, "%se%d in 0 .. ", j ? ", " : "", j);
-            bool operand =
-                is_leaf(map->indices[j].extent) || dump->spelled[map->indices[j].extent->id];
-            strbuf_puts(dump->out, operand ? "" : "(");
-            write_expr(dump, map->indices[j].extent);
-            strbuf_puts(dump->out, operand ? "" : ")");
+            write_bound(dump, map->indices[j].extent);
         }
         strbuf_puts(dump->out, "] = ");
         write_expr(dump, map->body);

@@ -221,7 +221,8 @@ int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
     const struct reserved *word = at_start ? reserved_word(token) : NULL;
     if (word && word->later) {
         diag_error(parser->diags, *span, "'%s': not in this version", word->text);
-        value->word = skip_statement(parser, token == BRANCH || token == LAYER);
+        const char *name = skip_statement(parser, token == BRANCH || token == LAYER);
+        value->word = token == SELECT || token == STAGE ? name : NULL;
         token = LATER;
     }
     parser->previous = token == LATER ? ';' : token;
@@ -278,13 +279,15 @@ static const char *seen_text(struct parser *parser, int token, struct span span)
                         length < 40 ? "" : "...");
 }
 
-// Among the tokens that may end or continue what was read, the ones worth naming.
+// Among the tokens that may come next, the ones worth naming: after an expression not what would
+// continue it.
 static const char *closers(struct parser *parser, const struct expectation *expected) {
     static const int worth[] = {';', ',', ')', ']',  '}',    ':',     '=',
                                 '{', '(', '[', NAME, STRING, INTEGER, IN};
+    size_t count = expects(expected, OR) ? 6 : sizeof worth / sizeof *worth;
     const char *text = NULL;
     int named = 0;
-    for (size_t i = 0; i < sizeof worth / sizeof *worth && named < 4; i++) {
+    for (size_t i = 0; i < count && named < 4; i++) {
         if (!expects(expected, worth[i]))
             continue;
         const char *one = token_text(parser, worth[i]);
@@ -344,9 +347,10 @@ void parser_unexpected(struct parser *parser, int token, struct span span, const
     const struct reserved *word = reserved_word(token);
     if (parser->stopped)
         return;
-    if (expects(&expected, KEEP) && token == '}')
-        diag_error(parser->diags, span, "this '}' closes nothing");
-    else if (expects(&expected, KEEP) && token == END)
+    if (expects(&expected, KEEP) && token == '}') {
+        if (!parser->lost_item)
+            diag_error(parser->diags, span, "this '}' closes nothing");
+    } else if (expects(&expected, KEEP) && token == END)
         diag_error(parser->diags, span, "expected '}' before the end of the file");
     else if (expects(&expected, KEEP))
         not_a_statement(parser, token, span);
