@@ -111,12 +111,18 @@ static void try_basis(struct search *search) {
 static enum heddle_status search_bases(struct search *search, struct error *error) {
     struct plan *plan = search->plan;
     const struct facts *facts = plan->program->facts;
+    int side = plan->options.key_major ? SIDE_KEY : SIDE_QUERY;
     enum heddle_status status = HEDDLE_OK;
     search->best = -1.0;
     search->best_plan = *plan;
+    bool solved = false; // some basis needs no classification: then only such are tried
+    for (int b = 0; b < facts->basis_count; b++)
+        solved |= facts->sides[side][b].unsolved_rules == 0;
     // The most fused basis first: at equal cost its rows are the longest.
     for (int b = facts->basis_count - 1; b >= 0 && status == HEDDLE_OK; b--) {
-        if (plan->options.basis >= 0 && plan->options.basis != b)
+        bool forced = plan->options.basis == b;
+        bool classified = facts->sides[side][b].unsolved_rules > 0;
+        if (!forced && (plan->options.basis >= 0 || (solved && classified)))
             continue;
         plan->basis = b;
         status = lists_geometry(plan, error);

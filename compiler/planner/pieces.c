@@ -402,6 +402,22 @@ static bool brick_box(const struct tiler *t, const struct brick *brick, struct a
     return true;
 }
 
+// Classifies one tile, halving the item along its outer axes where the whole is undecided: full
+// (empty) when it is for every part.
+static int64_t classify_parts(const struct tiler *t, const struct abi_item *item,
+                              const struct abi_box *box) {
+    int64_t kept = t->input->classify(t->input->env, item, box);
+    int axis = 0;
+    while (axis < ABI_AXES - 1 && item->box.end[axis] - item->box.begin[axis] < 2)
+        axis++;
+    if (kept != 1 || axis == ABI_AXES - 1)
+        return kept;
+    struct abi_item low = *item, high = *item;
+    low.box.end[axis] = high.box.begin[axis] = (item->box.begin[axis] + item->box.end[axis]) / 2;
+    kept = classify_parts(t, &low, box);
+    return kept == 1 || classify_parts(t, &high, box) == kept ? kept : 1;
+}
+
 // Halves a brick until the whole predicate says empty or full, or one tile is left.
 static void classify_brick(struct tiler *t, const struct brick *brick) {
     struct abi_box box;
@@ -421,7 +437,10 @@ static void classify_brick(struct tiler *t, const struct brick *brick) {
             longest = a;
     int64_t count = brick->count[longest];
     if (count == 1) {
-        put_run(t->out, brick, true, t->own_index);
+        kept = classify_parts(t, t->input->item, &box);
+        bool full = kept == 3 && !clipped;
+        if (kept != 0)
+            put_run(t->out, brick, !full, full ? 0 : t->own_index);
         return;
     }
     struct brick low = slice(brick, longest, 0, count / 2);
