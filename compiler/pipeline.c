@@ -54,15 +54,17 @@ static enum heddle_status front(struct program *program, const char *path, const
     return status;
 }
 
-static enum heddle_status back(struct program *program, struct error *error) {
-    enum heddle_status status = llvm_unit_create(NULL, NULL, &program->planner_unit, error);
+static enum heddle_status make_planner(struct program *program, enum side side,
+                                       struct error *error) {
+    struct planner_code *code = ARENA_NEW(&program->arena, struct planner_code);
+    enum heddle_status status = llvm_unit_create(NULL, NULL, &code->unit, error);
+    program->planners[side] = code; // destroyed with the program, finished or not
     if (status == HEDDLE_OK)
-        status = planner_emit(program->planner_unit, program->pattern, program->facts, error);
+        status = planner_emit(code->unit, program->pattern, program->facts, side, error);
     if (status == HEDDLE_OK)
-        status = codegen(program->planner_unit, error);
-    program->planner = ARENA_NEW(&program->arena, struct planner_code);
+        status = codegen(code->unit, error);
     if (status == HEDDLE_OK)
-        status = planner_code_find(program->planner_unit, program->facts, program->planner, error);
+        status = planner_code_find(code, program->facts, side, error);
     return status;
 }
 
@@ -74,7 +76,7 @@ static enum heddle_status compile(struct program *program, const char *path, con
     program->front_ms = now_ms() - begin;
     begin = now_ms();
     if (status == HEDDLE_OK)
-        status = back(program, error);
+        status = make_planner(program, SIDE_QUERY, error);
     program->compile_ms = now_ms() - begin;
     return status;
 }
@@ -119,29 +121,72 @@ void program_destroy(struct program *program) {
         free(program->kernels);
         program->kernels = next;
     }
-    llvm_unit_destroy(program->planner_unit);
+    for (int side = 0; side < SIDE_COUNT; side++)
+        if (program->planners[side])
+            llvm_unit_destroy(program->planners[side]->unit);
     pthread_mutex_destroy(&program->mutex);
     arena_finish(&program->arena);
     free(program);
 }
 
-// ---- kernels ----------------------------------------------------------------------------------
-
-static enum heddle_status emit_attention(struct program *program, const struct kernel_spec *spec,
-                                         struct llvm_unit *unit, int64_t *out_scratch_bytes,
-                                         struct error *error) {
-    const struct cpu_kernel_spec cpu = {program->pattern, spec->dtype, spec->dim,
-                                        spec->dim_contiguous};
+// Runs a step that allocates from the program's arena after program_create.
+static enum heddle_status with_escape(struct program *program,
+                                      enum heddle_status (*step)(struct program *, void *,
+                                                                 struct error *),
+                                      void *context, struct error *error) {
     jmp_buf escape;
     enum heddle_status status;
     if (setjmp(escape)) {
         status = out_of_memory(error);
     } else {
         program->arena.escape = &escape;
-        status = cpu_kernel_emit(unit, &cpu, out_scratch_bytes, error);
+        status = step(program, context, error);
     }
     program->arena.escape = NULL;
     return status;
+}
+
+static enum heddle_status planner_step(struct program *program, void *side, struct error *error) {
+    return make_planner(program, *(enum side *)side, error);
+}
+
+enum heddle_status program_planner(struct program *program, enum side side,
+                                   const struct planner_code **out_planner, struct error *error) {
+    enum heddle_status status = HEDDLE_OK;
+    pthread_mutex_lock(&program->mutex);
+    if (!program->planners[side])
+        status = with_escape(program, planner_step, &side, error);
+    if (status == HEDDLE_OK && !program->planners[side]->regions[0] &&
+        !program->planners[side]->regions[1] && !program->planners[side]->regions[2])
+        status = error_set(error, HEDDLE_INTERNAL, "the planner could not be compiled");
+    pthread_mutex_unlock(&program->mutex);
+    *out_planner = program->planners[side];
+    return status;
+}
+
+// ---- kernels ----------------------------------------------------------------------------------
+
+struct emission {
+    const struct kernel_spec *spec;
+    struct llvm_unit *unit;
+    int64_t scratch_bytes;
+};
+
+static enum heddle_status attention_step(struct program *program, void *context,
+                                         struct error *error) {
+    struct emission *emission = context;
+    const struct kernel_spec *spec = emission->spec;
+    const struct cpu_kernel_spec cpu = {program->pattern, spec->dtype, spec->dim,
+                                        spec->dim_contiguous};
+    return cpu_kernel_emit(emission->unit, &cpu, &emission->scratch_bytes, error);
+}
+
+static enum heddle_status listing_step(struct program *program, void *context,
+                                       struct error *error) {
+    struct emission *emission = context;
+    enum heddle_status status =
+        planner_emit(emission->unit, program->pattern, program->facts, SIDE_QUERY, error);
+    return status == HEDDLE_OK ? attention_step(program, context, error) : status;
 }
 
 static enum heddle_status make_kernel(struct program *program, const struct kernel_spec *spec,
@@ -149,10 +194,12 @@ static enum heddle_status make_kernel(struct program *program, const struct kern
     double begin = now_ms();
     kernel->spec = *spec;
     enum heddle_status status = llvm_unit_create(NULL, NULL, &kernel->unit, error);
+    struct emission emission = {.spec = spec, .unit = kernel->unit};
     if (status == HEDDLE_OK)
-        status = emit_attention(program, spec, kernel->unit, &kernel->scratch_bytes, error);
+        status = with_escape(program, attention_step, &emission, error);
     if (status == HEDDLE_OK)
         status = codegen(kernel->unit, error);
+    kernel->scratch_bytes = emission.scratch_bytes;
     void *address = NULL;
     if (status == HEDDLE_OK)
         status = llvm_unit_symbol(kernel->unit, "heddle_attention", &address, error);
@@ -191,14 +238,12 @@ enum heddle_status program_kernel(struct program *program, const struct kernel_s
 
 enum heddle_status program_listing(struct program *program, const struct kernel_spec *spec,
                                    struct llvm_unit **out_unit, struct error *error) {
-    int64_t scratch_bytes;
     *out_unit = NULL;
     enum heddle_status status = llvm_unit_create(NULL, NULL, out_unit, error);
+    struct emission emission = {.spec = spec, .unit = *out_unit};
     pthread_mutex_lock(&program->mutex);
     if (status == HEDDLE_OK)
-        status = planner_emit(*out_unit, program->pattern, program->facts, error);
-    if (status == HEDDLE_OK)
-        status = emit_attention(program, spec, *out_unit, &scratch_bytes, error);
+        status = with_escape(program, listing_step, &emission, error);
     pthread_mutex_unlock(&program->mutex);
     if (status == HEDDLE_OK)
         status = llvm_unit_verify(*out_unit, error);

@@ -11,9 +11,9 @@
 //   plan      code + problem -> bound arguments, lists     runtime/plan.h
 //   launch    plan + tensors -> output                     runtime/launch.h
 //
-// Each stage needs only what stands before it. Everything up to codegen of the planner happens
-// once, in program_create; attention kernels are made when a plan first asks for their dtype and
-// dim.
+// Each stage needs only what stands before it. Everything up to codegen of the planner
+// happens once, in program_create; attention kernels are made when a plan first asks for their
+// dtype and dim.
 #ifndef HEDDLE_COMPILER_PIPELINE_H
 #define HEDDLE_COMPILER_PIPELINE_H
 
@@ -40,6 +40,10 @@ struct kernel {
 // as the program.
 enum heddle_status program_kernel(struct program *program, const struct kernel_spec *spec,
                                   const struct kernel **out_kernel, struct error *error);
+
+// The jitted planner of an item side, compiled at most once per program. Thread-safe.
+enum heddle_status program_planner(struct program *program, enum side side,
+                                   const struct planner_code **out_planner, struct error *error);
 
 // A unit with the optimised IR of the planner and of one kernel, not yet machine code: for dumps.
 enum heddle_status program_listing(struct program *program, const struct kernel_spec *spec,

@@ -23,18 +23,17 @@ struct program {
     struct diags diags;
     struct pattern *pattern;
     struct facts *facts;
-    struct llvm_unit *planner_unit;
-    struct planner_code *planner; // jitted regions, classify and count functions
-    struct kernel *kernels;       // newest first
-    pthread_mutex_t mutex;        // guards `kernels` and the arena after program_create
-    double front_ms, compile_ms;  // parse to analyse; the planner's code
+    struct planner_code *planners[2]; // by item side; the key-major one when first asked for
+    struct kernel *kernels;           // newest first
+    pthread_mutex_t mutex;            // guards kernels, planners and the arena after program_create
+    double front_ms, compile_ms;      // parse to analyse; the query-major planner's code
 };
 
 // Text or file (text NULL) -> checked, analysed, planner jitted. On HEDDLE_PATTERN_ERROR the
 // error's message is all diagnostics, formatted for people.
 enum heddle_status program_create(const char *path, const char *text, size_t length_bytes,
-                                  const struct check_options *options,
-                                  struct program **out_program, struct error *error);
+                                  const struct check_options *options, struct program **out_program,
+                                  struct error *error);
 void program_destroy(struct program *program);
 
 #endif

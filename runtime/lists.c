@@ -17,10 +17,6 @@ static const struct basis *plan_basis(const struct plan *plan) {
     return &plan->program->facts->bases[plan->basis];
 }
 
-static int item_side(const struct plan *plan) {
-    return plan->options.key_major ? SIDE_KEY : SIDE_QUERY;
-}
-
 // ---- geometry ---------------------------------------------------------------------------------
 
 static enum heddle_status axis_dilation(struct plan *plan, int axis, struct error *error) {
@@ -240,12 +236,11 @@ void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_
 
 static void plan_one(const struct plan *plan, const struct abi_item *item,
                      struct piece_space *space, struct piece_output *out) {
-    const struct planner_code *code = plan->program->planner;
-    int side = item_side(plan);
+    const struct planner_code *code = plan->planner;
     struct piece_input input = {.env = &plan->launch.env,
                                 .item = item,
-                                .regions = code->regions[side][plan->basis],
-                                .classify = code->classify[side][plan->basis]};
+                                .regions = code->regions[plan->basis],
+                                .classify = code->classify[plan->basis]};
     memcpy(input.tile, plan->launch.tile, sizeof input.tile);
     pieces_plan(&input, space, out);
 }

@@ -36,7 +36,10 @@ static enum heddle_status bind(struct plan *plan, const struct heddle_problem *p
 }
 
 static enum heddle_status make_lists(struct plan *plan, struct error *error) {
-    enum heddle_status status = lists_classes(plan, error);
+    enum side side = plan->options.key_major ? SIDE_KEY : SIDE_QUERY;
+    enum heddle_status status = program_planner(plan->program, side, &plan->planner, error);
+    if (status == HEDDLE_OK)
+        status = lists_classes(plan, error);
     if (status == HEDDLE_OK)
         status = schedule_choose(plan, error);
     if (status == HEDDLE_OK)
@@ -146,8 +149,7 @@ static int64_t run_kept(const struct plan *plan, const struct abi_item *item,
         for (at[1] = 0; at[1] < run->count[1]; at[1]++)
             for (at[2] = 0; at[2] < run->count[2]; at[2]++)
                 if (tile_box(plan, item, run, at, &box))
-                    kept +=
-                        plan->program->planner->count[plan->basis](&plan->launch.env, item, &box);
+                    kept += plan->planner->count[plan->basis](&plan->launch.env, item, &box);
     return kept;
 }
 

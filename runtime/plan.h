@@ -30,8 +30,9 @@ struct plan_counts {
 };
 
 struct plan {
-    struct program *program; // borrowed
-    struct arena arena;      // everything below that is small
+    struct program *program;            // borrowed
+    const struct planner_code *planner; // the program's, for the item side
+    struct arena arena;                 // everything below that is small
     struct plan_options options;
 
     // The problem, checked.

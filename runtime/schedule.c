@@ -115,14 +115,9 @@ static enum heddle_status search_bases(struct search *search, struct error *erro
     enum heddle_status status = HEDDLE_OK;
     search->best = -1.0;
     search->best_plan = *plan;
-    bool solved = false; // some basis needs no classification: then only such are tried
-    for (int b = 0; b < facts->basis_count; b++)
-        solved |= facts->sides[side][b].unsolved_rules == 0;
     // The most fused basis first: at equal cost its rows are the longest.
     for (int b = facts->basis_count - 1; b >= 0 && status == HEDDLE_OK; b--) {
-        bool forced = plan->options.basis == b;
-        bool classified = facts->sides[side][b].unsolved_rules > 0;
-        if (!forced && (plan->options.basis >= 0 || (solved && classified)))
+        if (!facts->sides[side][b].usable || (plan->options.basis >= 0 && plan->options.basis != b))
             continue;
         plan->basis = b;
         status = lists_geometry(plan, error);
@@ -148,7 +143,9 @@ enum heddle_status schedule_choose(struct plan *plan, struct error *error) {
     free(search.scratch.runs);
     free(search.scratch.owns);
     if (status == HEDDLE_OK && search.best < 0.0)
-        status = error_set(error, HEDDLE_BAD_ARGUMENT, "the problem has no query");
+        status = error_set(error, HEDDLE_BAD_ARGUMENT,
+                           plan->options.basis >= 0 ? "that basis is not planned in"
+                                                    : "the problem has no query");
     return status;
 }
 

@@ -24,7 +24,9 @@ struct solver {
     struct expr_graph *graph;
     struct rules rules;
     struct conjunction *work;
-    int branches; // conjunctions made so far, at most MAX_RULES
+    int branches; // conjunctions made so far
+    int branch_limit;
+    bool refused; // a split was: the limit is spent
     uint16_t loops;
 };
 

@@ -2,6 +2,8 @@
 
 #include "compiler/analyse/facts.h"
 
+#include "compiler/analyse/conjunction.h"
+
 struct usage {
     struct facts *facts;
     uint8_t *seen;
@@ -22,14 +24,48 @@ static void note_usage(struct usage *usage, const struct expr *node) {
         note_usage(usage, node->args[i]);
 }
 
+// `1 <= e` or `0 < e` among the conjuncts of a requirement.
+static void note_positive(struct expr_graph *graph, const struct expr *condition,
+                          struct expr_list *positive) {
+    const struct expr *const *a = condition->args;
+    if (condition->op == OP_AND) {
+        note_positive(graph, a[0], positive);
+        note_positive(graph, a[1], positive);
+    } else if ((condition->op == OP_LE && a[0]->op == OP_INT && a[0]->payload.i >= 1) ||
+               (condition->op == OP_LT && a[0]->op == OP_INT && a[0]->payload.i >= 0)) {
+        list_add(graph, positive, a[1]);
+    }
+}
+
+// What a plan checks before it plans: the pattern's requirements, and that splits are positive.
+static struct expr_list known_positive(const struct pattern *pattern, const struct basis *basis) {
+    struct expr_list positive = {0};
+    for (int i = 0; i < pattern->require_count; i++)
+        note_positive(pattern->graph, pattern->requires[i].condition, &positive);
+    for (int a = 0; a < ABI_AXES; a++)
+        if (basis->split[a])
+            list_add(pattern->graph, &positive, basis->split[a]);
+    return positive;
+}
+
 static struct basis_facts basis_analyse(const struct pattern *pattern, const struct basis *basis,
                                         enum side item_side) {
     struct basis_facts facts = {0};
+    struct expr_list positive = known_positive(pattern, basis);
     facts.keep = basis_rewrite(pattern, basis, item_side, pattern->keep);
-    facts.rules = solve_rules(pattern->graph, facts.keep);
+    facts.rules = solve_rules(pattern->graph, facts.keep, &positive);
     for (int i = 0; i < facts.rules.count; i++)
         facts.unsolved_rules += facts.rules.items[i].unsolved.count > 0;
     return facts;
+}
+
+// Where some basis needs no classification, only such are worth planning in.
+static void mark_usable(struct facts *facts, int side) {
+    bool solved = false;
+    for (int b = 0; b < facts->basis_count; b++)
+        solved |= facts->sides[side][b].unsolved_rules == 0;
+    for (int b = 0; b < facts->basis_count; b++)
+        facts->sides[side][b].usable = !solved || facts->sides[side][b].unsolved_rules == 0;
 }
 
 struct facts *analyse(struct arena *arena, const struct pattern *pattern) {
@@ -38,16 +74,19 @@ struct facts *analyse(struct arena *arena, const struct pattern *pattern) {
     facts->basis_count = basis_list(pattern, facts->bases);
     struct usage usage = {facts, ARENA_ARRAY(arena, uint8_t, pattern->keep->id + 1)};
     note_usage(&usage, pattern->keep);
-    for (int side = 0; side < SIDE_COUNT; side++)
+    for (int side = 0; side < SIDE_COUNT; side++) {
         for (int b = 0; b < facts->basis_count; b++)
             facts->sides[side][b] = basis_analyse(pattern, &facts->bases[b], (enum side)side);
+        mark_usable(facts, side);
+    }
     return facts;
 }
 
 static void print_basis(const struct facts *facts, int side, int b, const struct expr_names *names,
                         struct strbuf *out) {
     const struct basis *basis = &facts->bases[b];
-    strbuf_printf(out, "%s %s\n", side == SIDE_QUERY ? "query-major" : "key-major", basis->name);
+    strbuf_printf(out, "%s %s%s\n", side == SIDE_QUERY ? "query-major" : "key-major", basis->name,
+                  facts->sides[side][b].usable ? "" : " (not used)");
     for (int a = 0; a < ABI_AXES; a++)
         if (basis->split[a]) {
             strbuf_printf(out, "  axis %d split by residue modulo ", a);

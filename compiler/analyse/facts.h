@@ -13,6 +13,7 @@ struct basis_facts {
     const struct expr *keep; // over OP_PLACE leaves
     struct rules rules;
     int unsolved_rules; // how many rules leave something to classification
+    bool usable;        // worth planning in: solved, or no basis of this side is
 };
 
 struct facts {

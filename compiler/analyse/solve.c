@@ -4,7 +4,7 @@
 // A conjunction starts as one literal, the whole predicate. Each step takes a literal apart: `and`
 // gives two literals, `or` two conjunctions, a quantifier a loop, `not` moves inwards. Literals
 // that split are put off until nothing else is left, so that the copies share what is solved. The
-// number of conjunctions is bounded: past MAX_RULES a literal that would split stays unsolved.
+// number of conjunctions is bounded: past the limit a literal that would split stays unsolved.
 
 #include "compiler/analyse/conjunction.h"
 
@@ -51,8 +51,10 @@ static struct conjunction *copy_conjunction(struct solver *solver, const struct 
 
 bool conjunction_split(struct solver *solver, struct conjunction *c, const struct expr *one,
                        const struct expr *other) {
-    if (solver->branches >= MAX_RULES)
+    if (solver->branches >= solver->branch_limit) {
+        solver->refused = true;
         return false;
+    }
     solver->branches++;
     struct conjunction *copy = copy_conjunction(solver, c);
     list_add(solver->graph, &copy->pending, other);
@@ -298,16 +300,27 @@ static void take_apart(struct solver *solver, struct conjunction *c) {
     finish_rule(solver, c);
 }
 
-struct rules solve_rules(struct expr_graph *graph, const struct expr *keep) {
-    struct solver solver = {.graph = graph, .branches = 1};
-    solver.rules.items = ARENA_ARRAY(graph->arena, struct rule, MAX_RULES);
+static struct solver solve(struct expr_graph *graph, const struct expr *keep,
+                           const struct expr_list *positive, int branch_limit) {
+    struct solver solver = {.graph = graph, .branches = 1, .branch_limit = branch_limit};
+    solver.rules.items = ARENA_ARRAY(graph->arena, struct rule, (size_t)branch_limit);
     solver.work = ARENA_NEW(graph->arena, struct conjunction);
+    solver.work->positive = *positive;
+    own(graph, &solver.work->positive);
     list_add(graph, &solver.work->pending, keep);
     while (solver.work) {
         struct conjunction *c = solver.work;
         solver.work = c->next;
         take_apart(&solver, c);
     }
+    return solver;
+}
+
+struct rules solve_rules(struct expr_graph *graph, const struct expr *keep,
+                         const struct expr_list *positive) {
+    struct solver solver = solve(graph, keep, positive, MAX_RULES);
+    if (solver.refused)
+        solver = solve(graph, keep, positive, 1);
     return solver.rules;
 }
 

@@ -49,12 +49,15 @@ struct rule {
 };
 
 struct rules {
-    struct rule *items;
+    struct rule *items; // at most MAX_RULES
     int count;
 };
 
-// Solves a predicate. The union of the rules is exactly the predicate.
-struct rules solve_rules(struct expr_graph *graph, const struct expr *keep);
+// Solves a predicate, taking the uniform expressions of `positive` to be above 0. The union of the
+// rules is exactly the predicate. When it would take more than MAX_RULES, one rule comes back: what
+// holds of every kept pair solved, the rest unsolved.
+struct rules solve_rules(struct expr_graph *graph, const struct expr *keep,
+                         const struct expr_list *positive);
 
 // For the `facts` dump.
 void rules_print(const struct rules *rules, const struct expr_names *names, struct strbuf *out);

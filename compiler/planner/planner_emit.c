@@ -355,38 +355,39 @@ static void emit_count(struct llvm_unit *unit, const struct pattern *pattern,
 // ---- the stage --------------------------------------------------------------------------------
 
 enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                const struct facts *facts, struct error *error) {
+                                const struct facts *facts, enum side side, struct error *error) {
     char name[64];
-    for (int side = 0; side < SIDE_COUNT; side++)
-        for (int b = 0; b < facts->basis_count; b++) {
-            const struct basis_facts *basis = &facts->sides[side][b];
-            emit_regions(unit, pattern, basis, planner_symbol("regions", side, b, name));
-            emit_classify(unit, pattern, basis, planner_symbol("classify", side, b, name));
-            if (side == SIDE_QUERY)
-                emit_count(unit, pattern, basis, planner_symbol("count", side, b, name));
-        }
+    for (int b = 0; b < facts->basis_count; b++) {
+        const struct basis_facts *basis = &facts->sides[side][b];
+        if (!basis->usable)
+            continue;
+        emit_regions(unit, pattern, basis, planner_symbol("regions", side, b, name));
+        emit_classify(unit, pattern, basis, planner_symbol("classify", side, b, name));
+        if (side == SIDE_QUERY)
+            emit_count(unit, pattern, basis, planner_symbol("count", side, b, name));
+    }
     return llvm_unit_verify(unit, error);
 }
 
-enum heddle_status planner_code_find(struct llvm_unit *unit, const struct facts *facts,
-                                     struct planner_code *out, struct error *error) {
+enum heddle_status planner_code_find(struct planner_code *code, const struct facts *facts,
+                                     enum side side, struct error *error) {
     char name[64];
     enum heddle_status status = HEDDLE_OK;
-    for (int side = 0; side < SIDE_COUNT; side++)
-        for (int b = 0; b < facts->basis_count && status == HEDDLE_OK; b++) {
-            void *regions = NULL, *classify = NULL, *count = NULL;
+    for (int b = 0; b < facts->basis_count && status == HEDDLE_OK; b++) {
+        void *regions = NULL, *classify = NULL, *count = NULL;
+        if (!facts->sides[side][b].usable)
+            continue;
+        status =
+            llvm_unit_symbol(code->unit, planner_symbol("regions", side, b, name), &regions, error);
+        if (status == HEDDLE_OK)
+            status = llvm_unit_symbol(code->unit, planner_symbol("classify", side, b, name),
+                                      &classify, error);
+        if (status == HEDDLE_OK && side == SIDE_QUERY)
             status =
-                llvm_unit_symbol(unit, planner_symbol("regions", side, b, name), &regions, error);
-            if (status == HEDDLE_OK)
-                status = llvm_unit_symbol(unit, planner_symbol("classify", side, b, name),
-                                          &classify, error);
-            if (status == HEDDLE_OK && side == SIDE_QUERY)
-                status =
-                    llvm_unit_symbol(unit, planner_symbol("count", side, b, name), &count, error);
-            memcpy(&out->regions[side][b], &regions, sizeof regions);
-            memcpy(&out->classify[side][b], &classify, sizeof classify);
-            if (side == SIDE_QUERY)
-                memcpy(&out->count[b], &count, sizeof count);
-        }
+                llvm_unit_symbol(code->unit, planner_symbol("count", side, b, name), &count, error);
+        memcpy(&code->regions[b], &regions, sizeof regions);
+        memcpy(&code->classify[b], &classify, sizeof classify);
+        memcpy(&code->count[b], &count, sizeof count);
+    }
     return status;
 }

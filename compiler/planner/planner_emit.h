@@ -1,6 +1,6 @@
 // Stage `emit`, planner: facts -> the functions that make work lists, as LLVM IR.
 //
-// For each side and basis of the facts the unit gets
+// For a side, each usable basis gives the unit
 //
 //   heddle_regions_<q|k>_<basis>    abi_regions_fn: outer and inner boxes of an item's regions
 //   heddle_classify_<q|k>_<basis>   abi_classify_fn: empty, partial or full
@@ -15,20 +15,23 @@
 #include "compiler/analyse/facts.h"
 #include "compiler/llvm/llvm_unit.h"
 
+// One side's functions, for the bases that its facts mark usable.
 enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                const struct facts *facts, struct error *error);
+                                const struct facts *facts, enum side side, struct error *error);
 
 // "heddle_regions_q_1" and so on, for llvm_unit_symbol. `text` has room for 64 bytes.
 const char *planner_symbol(const char *what, int side, int basis, char *text);
 
-// The compiled functions.
+// One side's compiled functions; NULL for bases that are not usable, and `count` key-major.
 struct planner_code {
-    abi_regions_fn *regions[SIDE_COUNT][MAX_BASES];
-    abi_classify_fn *classify[SIDE_COUNT][MAX_BASES];
+    struct llvm_unit *unit; // owns the code
+    abi_regions_fn *regions[MAX_BASES];
+    abi_classify_fn *classify[MAX_BASES];
     abi_count_fn *count[MAX_BASES];
 };
 
-enum heddle_status planner_code_find(struct llvm_unit *unit, const struct facts *facts,
-                                     struct planner_code *out, struct error *error);
+// Fills in the functions from a jitted unit.
+enum heddle_status planner_code_find(struct planner_code *code, const struct facts *facts,
+                                     enum side side, struct error *error);
 
 #endif
