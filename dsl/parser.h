@@ -12,6 +12,7 @@
 
 enum {
     MAX_FILE_BYTES = 16 << 20,
+    MAX_ERRORS = 1000,     // counted; then the rest of the file is not read
     MAX_TOKENS = 1000000,  // of all files of a compilation together
     MAX_NUMBER_BYTES = 400 // of a literal; more digits than any double needs to be written out
 };
@@ -26,7 +27,7 @@ struct parser {
     struct ast_stmts statements; // the result
     bool stopped;                // a limit was passed: the rest of the file is not read
     bool lost_item; // a syntax error outside of patterns: what follows may have lost its place
-    bool nested_too_deep;        // reported once
+    bool nested_too_deep; // reported once
 
     // Position of the lexer.
     uint32_t offset, line, column;

@@ -163,6 +163,8 @@ static void count_brackets(struct parser *parser, int token, struct span span) {
 }
 
 static int next_token(struct parser *parser, DSL_STYPE *value, struct span *span) {
+    // Past so many errors nothing is learnt from more of them.
+    parser->stopped = parser->stopped || parser->diags->error_count > MAX_ERRORS;
     if (parser->stopped || parser->ended) {
         *span = parser->previous_span;
         return 0;
