@@ -66,9 +66,10 @@ struct cpu_emit {
     const struct cpu_kernel_spec *spec;
     const struct cpu_multiply *multiply;
     struct arena *arena;
-    int lanes;         // floats in a vector
-    int query_vectors; // vectors in a column of 64 queries
-    int block_vectors; // of V and O in one register block
+    int lanes;          // floats in a vector
+    int query_vectors;  // vectors in a column of 64 queries
+    bool keys_in_place; // K's rows are cells as they are in memory: nothing to pack
+    int block_vectors;  // of V and O in one register block
     int dim, dim_vectors, dim_padded;
     LLVMTypeRef element; // of tensors in memory: float, or i16 for halves
     int64_t element_bytes;
@@ -174,7 +175,7 @@ LLVMValueRef cpu_emit_pack_queries(struct cpu_emit *e); // Q^T [cell of dim][64]
 LLVMValueRef cpu_emit_pack_keys(struct cpu_emit *e);    // K [64][cells of dim]
 // V [cell of keys][dim], blocked; check: lists the rows that are not finite, and packs zeros there
 LLVMValueRef cpu_emit_pack_values(struct cpu_emit *e, bool check);
-int64_t cpu_key_row_bytes(struct cpu_emit *e); // of packed K
+LLVMValueRef cpu_packed_key(struct cpu_emit *e, LLVMValueRef key); // address of a packed row of K
 // P [cell of keys][64]: the weights of keys key .. key + group - 1 for one vector of queries.
 void cpu_store_weights(struct cpu_emit *e, LLVMValueRef key, LLVMValueRef vector,
                        const LLVMValueRef *weights);

@@ -14,7 +14,7 @@
 #include "compiler/cpu/cpu_emit.h"
 #include "compiler/llvm/llvm_alg_math.h"
 
-enum { DEPTH_CHUNK = 128, UNROLL = 4 };
+enum { DEPTH_CHUNK = 128, UNROLL = 4, MAX_ROWS = 8 };
 
 static LLVMValueRef add_floats(struct cpu_emit *e, LLVMValueRef sum, LLVMValueRef cell,
                                LLVMValueRef cells) {
@@ -38,9 +38,10 @@ const struct cpu_multiply cpu_multiply_dot = {"bf16 pairs", 2, add_pairs};
 
 // A register block: where its operands are, for depth step c.
 struct block {
-    int rows, columns;    // nr, nc
-    LLVMValueRef scalars; // cell (row 0, c = 0)
-    int64_t scalar_row_bytes, scalar_step_bytes;
+    int rows, columns;              // nr, nc
+    LLVMValueRef scalars[MAX_ROWS]; // of each row, the cell at c = 0
+    int64_t scalar_step_bytes;
+    unsigned scalar_align;
     LLVMValueRef vectors; // vector (c = 0, column 0); columns are side by side
     int64_t vector_step_bytes;
 };
@@ -62,9 +63,9 @@ static void multiply_step(struct cpu_emit *e, const struct block *block, LLVMVal
                      (unsigned)e->lanes * 4);
     }
     for (int i = 0; i < block->rows; i++) {
-        int64_t bytes = ahead * block->scalar_step_bytes + i * block->scalar_row_bytes;
-        LLVMValueRef cell = cpu_load(
-            e, e->cell, offset_by(e, block->scalars, c, block->scalar_step_bytes, bytes), 4);
+        int64_t step = block->scalar_step_bytes;
+        LLVMValueRef at = offset_by(e, block->scalars[i], c, step, ahead * step);
+        LLVMValueRef cell = cpu_load(e, e->cell, at, block->scalar_align);
         for (int j = 0; j < block->columns; j++) {
             LLVMValueRef *sum = &sums[i * block->columns + j];
             *sum = e->multiply->add(e, *sum, cell, vector[j]);
@@ -104,18 +105,20 @@ static LLVMValueRef logit_at(struct cpu_emit *e, LLVMValueRef key, LLVMValueRef 
 // One block of keys x queries over depth [begin, end).
 static void logits_block(struct cpu_emit *e, int rows, int columns, LLVMValueRef key,
                          LLVMValueRef query, int begin, int end) {
-    int64_t row_bytes = cpu_key_row_bytes(e);
-    LLVMValueRef key_bytes = cpu_mul(e, key, cpu_const(e, row_bytes));
-    int depth = (e->dim + e->multiply->group - 1) / e->multiply->group;
     struct block block = {
         .rows = rows,
         .columns = columns,
-        .scalars = llvm_byte_offset(e->unit, cpu_at(e, e->at.keys), key_bytes),
-        .scalar_row_bytes = row_bytes,
         .scalar_step_bytes = 4,
+        .scalar_align = e->keys_in_place ? (unsigned)e->element_bytes : 4,
         .vectors = cpu_cell(e, e->at.queries, e->cell, query),
         .vector_step_bytes = CPU_QUERY_ROWS * 4,
     };
+    struct cpu_tensor tensor = cpu_keys(e);
+    for (int i = 0; i < rows; i++) {
+        LLVMValueRef row = cpu_add(e, key, cpu_const(e, i));
+        block.scalars[i] = e->keys_in_place ? cpu_key_row(e, &tensor, row) : cpu_packed_key(e, row);
+    }
+    int depth = (e->dim + e->multiply->group - 1) / e->multiply->group;
     LLVMValueRef sums[64], scale = end == depth ? cpu_scale_after(e) : NULL;
     unsigned align = (unsigned)e->lanes * 4;
     for (int i = 0; i < rows * columns; i++)
@@ -173,9 +176,8 @@ static void values_block(struct cpu_emit *e, int rows, int number, LLVMValueRef 
     struct block block = {
         .rows = rows,
         .columns = columns,
-        .scalars = cpu_cell(e, e->at.weights, e->cell, query),
-        .scalar_row_bytes = 4,
         .scalar_step_bytes = CPU_QUERY_ROWS * 4,
+        .scalar_align = 4,
         .vectors = cpu_blocked(e, e->at.values, zero, deep, where.first),
         .vector_step_bytes = columns * e->lanes * 4,
     };
@@ -183,6 +185,7 @@ static void values_block(struct cpu_emit *e, int rows, int number, LLVMValueRef 
     unsigned align = (unsigned)e->lanes * 4;
     for (int i = 0; i < rows; i++) {
         LLVMValueRef row = cpu_add(e, query, cpu_const(e, i));
+        block.scalars[i] = cpu_cell(e, e->at.weights, e->cell, row);
         LLVMValueRef alpha =
             cpu_load(e, e->unit->f32, cpu_cell(e, e->at.alpha, e->unit->f32, row), 4);
         alpha = llvm_splat(e->unit, alpha, e->lanes);

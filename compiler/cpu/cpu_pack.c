@@ -6,6 +6,9 @@
 //   V        [64 keys][d], blocked                 [32][d] of (v[key], v[key+1]), blocked
 //   P        [64 keys][64 queries]                 [32][64 queries] of (p[key], p[key+1])
 //
+// K that is in memory as it would be packed stays there: each tile reads it once. V is read once
+// per block of queries, so it is always packed.
+//
 // As floats, Q takes the factor scale * log2(e) while it is packed. Pairs hold Q exactly as given,
 // and the factor goes on the logits.
 #include "compiler/cpu/cpu_emit.h"
@@ -28,9 +31,11 @@ LLVMValueRef cpu_scale_after(struct cpu_emit *e) {
     return e->multiply->group == 1 ? NULL : logit_scale(e);
 }
 
-int64_t cpu_key_row_bytes(struct cpu_emit *e) {
+LLVMValueRef cpu_packed_key(struct cpu_emit *e, LLVMValueRef key) {
     int64_t cells = (e->dim + e->multiply->group - 1) / e->multiply->group;
-    return (cells + e->lanes - 1) / e->lanes * e->lanes * 4;
+    int64_t row_bytes = (cells + e->lanes - 1) / e->lanes * e->lanes * 4;
+    LLVMValueRef skip = cpu_mul(e, key, cpu_const(e, row_bytes));
+    return llvm_byte_offset(e->unit, cpu_at(e, e->at.keys), skip);
 }
 
 // `lanes` cells of a row, from element d.
@@ -79,8 +84,7 @@ LLVMValueRef cpu_emit_pack_keys(struct cpu_emit *e) {
     llvm_loop_begin(e->unit, &loop, cpu_const(e, 0), cpu_const(e, CPU_KEY_ROWS), cpu_const(e, 1),
                     "keys");
     LLVMValueRef row = cpu_key_row(e, &t, loop.index);
-    LLVMValueRef skip = cpu_mul(e, loop.index, cpu_const(e, cpu_key_row_bytes(e)));
-    LLVMValueRef to = llvm_byte_offset(e->unit, cpu_at(e, e->at.keys), skip);
+    LLVMValueRef to = cpu_packed_key(e, loop.index);
     for (int d = 0, bytes = 0; d < e->dim; d += e->lanes * e->multiply->group) {
         cpu_store(e, load_cells(e, &t, row, d), llvm_byte_offset(e->unit, to, cpu_const(e, bytes)),
                   (unsigned)e->lanes * 4);

@@ -29,7 +29,7 @@ static void emit_primitives(struct cpu_emit *e, struct forward *f) {
     f->place_partial = cpu_emit_place_partial(e);
     f->axes = e->spec->pattern->axis_count > 1 ? cpu_emit_axes(e) : NULL;
     f->pack_queries = cpu_emit_pack_queries(e);
-    f->pack_keys = cpu_emit_pack_keys(e);
+    f->pack_keys = e->keys_in_place ? NULL : cpu_emit_pack_keys(e);
     f->pack_values = cpu_emit_pack_values(e, false);
     f->pack_checked = cpu_emit_pack_values(e, true);
     f->logits = cpu_emit_logits(e);
@@ -70,7 +70,8 @@ static LLVMValueRef emit_tile(struct cpu_emit *e, struct forward *f, bool partia
     bool coordinates = partial || e->score;
     cpu_call(e, coordinates ? f->place_partial : f->place_full, e->args[0], e->args[1], e->args[2],
              e->args[3]);
-    call0(e, f->pack_keys);
+    if (f->pack_keys)
+        call0(e, f->pack_keys);
     call0(e, partial ? f->pack_checked : f->pack_values);
     call0(e, f->logits);
     if (coordinates) {
@@ -176,6 +177,8 @@ static void init_emit(struct cpu_emit *e, struct llvm_unit *unit,
     *e = (struct cpu_emit){.unit = unit, .spec = spec, .arena = arena, .dim = spec->dim};
     bool pairs = spec->dtype == HEDDLE_BF16 && unit->has_avx512_bf16;
     e->multiply = pairs ? &cpu_multiply_dot : &cpu_multiply_float;
+    e->keys_in_place =
+        spec->dim_contiguous && (spec->dtype == HEDDLE_F32 || (pairs && spec->dim % 2 == 0));
     e->lanes = unit->vector_bits / 32;
     e->query_vectors = CPU_QUERY_ROWS / e->lanes;
     e->block_vectors = unit->has_avx512 ? 4 : 2;
