@@ -229,7 +229,8 @@ static LLVMValueRef shift(struct llvm_alg *a, enum alg_binary op, LLVMValueRef x
     LLVMValueRef count = LLVMBuildSelect(b, fits, y, last, "");
     if (op == ALG_I_SHR)
         return LLVMBuildAShr(b, x, count, "");
-    LLVMValueRef shifted = LLVMBuildShl(b, x, count, "");
+    LLVMValueRef shifted = a->saturate ? llvm_intrinsic2(a->unit, "llvm.sshl.sat", x, count)
+                                       : LLVMBuildShl(b, x, count, "");
     return LLVMBuildSelect(b, fits, shifted, LLVMConstNull(LLVMTypeOf(x)), "");
 }
 
@@ -357,7 +358,10 @@ static LLVMValueRef from_bits(struct llvm_alg *a, LLVMValueRef x) {
 // Doubles give 64 bits whatever the index width: alg_math.c builds bit patterns from the result.
 static LLVMValueRef truncated(struct llvm_alg *a, LLVMValueRef x) {
     LLVMTypeRef integer = a->real == a->unit->f64 ? a->unit->i64 : a->integer;
-    LLVMValueRef whole = LLVMBuildFPToSI(a->unit->builder, x, shaped(integer, x), "");
+    LLVMTypeRef types[] = {shaped(integer, x), LLVMTypeOf(x)};
+    if (a->saturate)
+        return llvm_intrinsic(a->unit, "llvm.fptosi.sat", types, 2, &x, 1);
+    LLVMValueRef whole = LLVMBuildFPToSI(a->unit->builder, x, types[0], "");
     return LLVMBuildFreeze(a->unit->builder, whole, "");
 }
 
