@@ -1,6 +1,7 @@
 // heddle explain: what a pattern costs, before any tensor exists.
 #include "cli/command.h"
 #include "cli/measure.h"
+#include "cli/predict.h"
 #include "cli/progress.h"
 #include "cli/tiles.h"
 
@@ -93,6 +94,9 @@ static void print_text(const struct explain *explain, const struct costs *costs)
                " lists had more runs than fit and became hulls\n",
                counts->merged_lists, counts->lists);
     printf("plan         %.4g ms, %s\n", plan->plan_ms, bytes_text(counts->plan_bytes).text);
+    struct prediction prediction = predict(plan);
+    printf("predicted    about %.3g ms on this CPU, against %.3g ms dense\n", prediction.ms,
+           prediction.dense_ms);
 }
 
 static void print_json(const struct explain *explain, const struct costs *costs) {
@@ -123,6 +127,9 @@ static void print_json(const struct explain *explain, const struct costs *costs)
     json_ints(&json, "key_tile", plan->launch.tile + first, plan->basis_axes);
     json_real(&json, "plan_ms", plan->plan_ms);
     json_int(&json, "plan_bytes", counts->plan_bytes);
+    struct prediction prediction = predict(plan);
+    json_real(&json, "predicted_ms", prediction.ms);
+    json_real(&json, "predicted_dense_ms", prediction.dense_ms);
     json_close(&json);
 }
 
