@@ -402,15 +402,16 @@ static bool brick_box(const struct tiler *t, const struct brick *brick, struct a
     return true;
 }
 
-// Classifies one tile, halving the item along its outer axes where the whole is undecided: full
-// (empty) when it is for every part.
+// Classifies one tile, halving the item where the whole is undecided: full (empty) when it is for
+// every part. A position of its own that is undecided ends the search, so a tile that really is
+// partial costs a handful of steps.
 static int64_t classify_parts(const struct tiler *t, const struct abi_item *item,
                               const struct abi_box *box) {
     int64_t kept = t->input->classify(t->input->env, item, box);
     int axis = 0;
-    while (axis < ABI_AXES - 1 && item->box.end[axis] - item->box.begin[axis] < 2)
+    while (axis < ABI_AXES && item->box.end[axis] - item->box.begin[axis] < 2)
         axis++;
-    if (kept != 1 || axis == ABI_AXES - 1)
+    if (kept != 1 || axis == ABI_AXES)
         return kept;
     struct abi_item low = *item, high = *item;
     low.box.end[axis] = high.box.begin[axis] = (item->box.begin[axis] + item->box.end[axis]) / 2;

@@ -160,39 +160,9 @@ static struct box unsolved_box(struct region_emitter *e, const struct axis_value
     return all;
 }
 
-// Item axes that an enumerated term reads (bits).
-static unsigned scanned_axes(const struct expr *node, uint8_t *seen) {
-    if (seen[node->id])
-        return 0;
-    seen[node->id] = 1;
-    if (node->op == OP_PLACE)
-        return node->payload.ref.side == 0 ? 1u << node->payload.ref.index : 0;
-    unsigned axes = 0;
-    for (int i = 0; i < node->arity; i++)
-        axes |= scanned_axes(node->args[i], seen);
-    return axes;
-}
-
-// False where an enumerated term (log2 of a frame distance) may differ over the item for one key:
-// each of the term's values then covers only some of the item's positions.
-static aval terms_agree(struct region_emitter *e) {
-    struct alg *alg = algebra(e);
-    aval agree = a_bool(alg, true);
-    for (int n = 0; n < e->rule->loop_count; n++) {
-        const struct expr *scan = e->rule->loops[n].scan;
-        if (!scan)
-            continue;
-        unsigned axes =
-            scanned_axes(scan, ARENA_ARRAY(e->walk.arena, uint8_t, (size_t)scan->id + 1));
-        for (int a = 0; a < ABI_AXES; a++)
-            if (axes >> a & 1)
-                agree = a2(alg, ALG_B_AND, agree,
-                           a2(alg, ALG_I_EQ, e->leaves.place[0][a].lo, e->leaves.place[0][a].hi));
-    }
-    return agree;
-}
-
-// Inside the guards: bounds, emptiness, unsolved conditions, and the store.
+// Inside the guards: bounds, emptiness, unsolved conditions, and the store. Where a turn of a
+// rule's loop holds for some of the item's positions only, another turn may hold for the others:
+// such regions are undecided, and their tiles refined.
 static void emit_bounds(struct region_emitter *e, aval guard_always) {
     struct llvm_unit *unit = e->leaves.unit;
     struct alg *alg = algebra(e);
@@ -211,7 +181,10 @@ static void emit_bounds(struct region_emitter *e, aval guard_always) {
     llvm_if_begin(unit, &possible, unsolved.hi.v, "possible");
     aval sure = a2(alg, ALG_B_AND, guard_always, unsolved.lo);
     axes[0].inner_end = a_select(alg, sure, axes[0].inner_end, axes[0].inner_begin);
-    aval decided = a2(alg, ALG_B_AND, guard_always, terms_agree(e));
+    aval decided = guard_always;
+    for (int a = 0; a < ABI_AXES && e->rule->loop_count; a++)
+        decided =
+            a2(alg, ALG_B_AND, decided, a2(alg, ALG_I_LT, axes[a].inner_begin, axes[a].inner_end));
     store_region(e, axes, unsolved.lo, decided);
     llvm_if_end(&possible);
     llvm_if_end(&inside);

@@ -13,9 +13,11 @@ struct check {
     struct plan_faults faults;
     struct abi_item item;
     int64_t batch, head, box;
-    int64_t item_tokens[4096];
+    int64_t item_tokens[256];
     int item_rows;
     uint8_t *covered; // by list token: 0 no tile yet
+    uint8_t *kept;    // [item_rows][list tokens]
+    int64_t list_count;
 };
 
 static void fault(struct check *c, int64_t *counter, const char *what, int64_t row, int64_t key) {
@@ -35,11 +37,19 @@ static int64_t token_at(const struct check *c, const int64_t *place) {
     return token;
 }
 
-static bool kept(struct check *c, int64_t item_token, int64_t list_token) {
+static int64_t list_first(const struct check *c) { // tokens may be negative for queries
+    return c->plan->options.key_major ? c->plan->query_offset : 0;
+}
+
+static bool evaluate(struct check *c, int64_t item_token, int64_t list_token) {
     bool key_major = c->plan->options.key_major;
     pair_env_place(&c->env, c->batch, c->head, key_major ? list_token : item_token,
                    key_major ? item_token : list_token);
     return pair_env_keeps(&c->env, NULL);
+}
+
+static bool kept(const struct check *c, int row, int64_t list_token) {
+    return c->kept[row * c->list_count + list_token - list_first(c)];
 }
 
 static void gather_item(struct check *c) {
@@ -50,10 +60,6 @@ static void gather_item(struct check *c) {
         for (at[1] = box->begin[1]; at[1] < box->end[1]; at[1]++)
             for (at[2] = box->begin[2]; at[2] < box->end[2]; at[2]++)
                 c->item_tokens[c->item_rows++] = token_at(c, at);
-}
-
-static int64_t list_first(const struct check *c) { // tokens may be negative for queries
-    return c->plan->options.key_major ? c->plan->query_offset : 0;
 }
 
 static void check_tile(struct check *c, const struct abi_run *run, const int64_t *origin) {
@@ -81,7 +87,7 @@ static void check_tile(struct check *c, const struct abi_run *run, const int64_t
                 if (c->covered[token - list_first(c)]++)
                     fault(c, &c->faults.repeated, "in two tiles", -1, token);
                 for (int r = 0; r < c->item_rows; r++) {
-                    bool keeps = kept(c, c->item_tokens[r], token);
+                    bool keeps = kept(c, r, token);
                     kept_here += keeps;
                     if (full && !keeps)
                         fault(c, &c->faults.false_full, "full but not kept", c->item_tokens[r],
@@ -111,14 +117,18 @@ static void check_item(struct check *c) {
     int64_t begin, end;
     int64_t list = plan->options.key_major ? plan->queries : plan->keys;
     memset(c->covered, 0, (size_t)list);
+    c->list_count = list;
     c->item = plan_item(plan, c->batch, c->head, c->box);
     gather_item(c);
+    for (int r = 0; r < c->item_rows; r++)
+        for (int64_t t = 0; t < list; t++)
+            c->kept[r * list + t] = evaluate(c, c->item_tokens[r], t + list_first(c));
     plan_item_runs(plan, c->batch, c->head, c->box, &begin, &end);
     for (int64_t i = begin; i < end; i++)
         check_run(c, &plan->launch.runs[i]);
     for (int64_t t = 0; t < list; t++)
         for (int r = 0; r < c->item_rows; r++)
-            if (kept(c, c->item_tokens[r], t + list_first(c))) {
+            if (kept(c, r, t + list_first(c))) {
                 c->faults.kept_pairs++;
                 if (!c->covered[t])
                     fault(c, &c->faults.uncovered, "kept but in no tile", c->item_tokens[r],
@@ -131,11 +141,16 @@ struct plan_faults plan_check(const struct plan *plan) {
     if (!pair_env_init(&c.env, plan))
         abort();
     c.covered = calloc((size_t)(plan->keys + plan->queries), 1);
+    c.kept =
+        malloc(sizeof c.item_tokens / sizeof *c.item_tokens * (size_t)(plan->keys + plan->queries));
+    if (!c.covered || !c.kept)
+        abort();
     for (c.batch = 0; c.batch < plan->batch; c.batch++)
         for (c.head = 0; c.head < plan->heads; c.head++)
             for (c.box = 0; c.box < plan->launch.box_count; c.box++)
                 check_item(&c);
     free(c.covered);
+    free(c.kept);
     pair_env_finish(&c.env);
     return c.faults;
 }
