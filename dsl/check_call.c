@@ -242,7 +242,7 @@ static struct operand call_size(const struct place *place, const struct ast *nod
                                                      TYPE_INT, (uint16_t)i, 0, NULL, 0)};
     complain(place, arg->span, "'size(%s)' - this pattern has no axis '%s'", arg->name.text,
              arg->name.text);
-    remark(place, pattern->axes_span, "axes declared here");
+    remark_axes(place);
     return (struct operand){0};
 }
 

@@ -67,7 +67,7 @@ void declare_lets(struct place *place, const struct ast_decl *decls, const char 
 
 // ---- constants -------------------------------------------------------------------------------
 
-static const char *override_of(const struct unit *unit, const char *name) {
+const char *override_of(const struct unit *unit, const char *name) {
     const struct check_options *options = checker_of(unit)->options;
     if (unit->used || unit->decl != checker_of(unit)->chosen || !options)
         return NULL;
@@ -254,9 +254,11 @@ static bool blocks_index(struct unit *unit, const struct ast *node,
         return false;
     }
     int number = find_axis(unit, axis->value->name.text);
-    if (number < 0 && !unit->place.root->no_axes)
+    if (number < 0 && !unit->place.root->no_axes) {
         complain(&unit->place, axis->value->span, "this pattern has no axis '%s'",
                  axis->value->name.text);
+        remark_axes(&unit->place);
+    }
     const struct ast *size = axis->next->value;
     const struct expr *extent = lower_typed(&unit->place, size, TYPE_INT, "the size of a block");
     if (number < 0 || !extent ||

@@ -7,7 +7,6 @@
 
 #include "dsl/checker.h"
 
-#include <assert.h>
 #include <string.h>
 
 enum { BALANCED_FROM = 64 }; // terms; shorter chains keep the shape they were written in
@@ -340,14 +339,10 @@ static struct operand lower_name(const struct place *place, const struct ast *no
 }
 
 static struct operand unknown_axis(const struct place *place, const struct ast *node) {
-    const struct pattern *pattern = place->root->pattern;
-    const char *list = "", *member = node->as.member.text;
-    for (int i = 0; i < pattern->axis_count; i++)
-        list = arena_format(place->root->checker->arena, "%s%s%s", list, i ? ", " : "",
-                            pattern->axes[i]);
+    const char *member = node->as.member.text;
     complain(place, node->as.member.span, "'%s.%s' - this pattern has no axis '%s'",
              node->name.text, member, member);
-    remark(place, pattern->axes_span, "axes declared here: %s", list);
+    remark_axes(place);
     return (struct operand){0};
 }
 

@@ -229,6 +229,15 @@ void report_calls(const struct place *place) {
         diag_note(place->root->checker->diags, call->span, "in '%s', used here", call->name);
 }
 
+void remark_axes(const struct place *place) {
+    const struct pattern *pattern = place->root->pattern;
+    const char *list = "";
+    for (int i = 0; i < pattern->axis_count; i++)
+        list = arena_format(place->root->checker->arena, "%s%s%s", list, i ? ", " : "",
+                            pattern->axes[i]);
+    remark(place, pattern->axes_span, "axes declared here: %s", list);
+}
+
 const char *type_words(enum type type) {
     return type == TYPE_BOOL ? "a boolean" : type == TYPE_INT ? "an integer" : "a real";
 }

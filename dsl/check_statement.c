@@ -100,14 +100,26 @@ static void add_require(struct unit *unit, const struct ast_stmt *stmt,
         (struct pattern_require){condition, stmt->text.text, stmt->value->span};
 }
 
+static void never_holds(struct unit *unit, const struct ast_stmt *stmt) {
+    const struct pattern *pattern = unit->place.root->pattern;
+    const char *message = stmt->text.text;
+    complain(&unit->place, stmt->value->span, "this 'require' never holds%s%s", message ? ": " : "",
+             message ? message : "");
+    for (int i = 0; i < pattern->const_count; i++) {
+        const char *value = override_of(unit, pattern->consts[i].name);
+        if (value)
+            remark(&unit->place, pattern->consts[i].span, "%s = %s (from --const)",
+                   pattern->consts[i].name, value);
+    }
+}
+
 static void read_require(struct unit *unit, const struct ast_stmt *stmt) {
     const struct expr *condition = lower_typed(&unit->place, stmt->value, TYPE_BOOL, "'require'");
     if (!condition ||
         !require_uniform(&unit->place, condition, stmt->value->span, DEP_HEAD, "a 'require'"))
         return;
     if (expr_is_bool(condition, false))
-        complain(&unit->place, stmt->value->span, "this 'require' never holds%s%s",
-                 stmt->text.text ? ": " : "", stmt->text.text ? stmt->text.text : "");
+        never_holds(unit, stmt);
     else if (!expr_is_bool(condition, true))
         add_require(unit, stmt, condition);
 }

@@ -228,6 +228,8 @@ void report_calls(const struct place *place);
 // Continues the error just reported. Notes of a suppressed error are suppressed too.
 #define remark(where, at, ...) diag_note((where)->root->checker->diags, at, __VA_ARGS__)
 
+void remark_axes(const struct place *place); // "axes declared here: y, x"
+
 const char *type_words(enum type type); // "an integer"
 const char *operand_words(struct operand operand);
 
@@ -317,6 +319,8 @@ bool require_uniform(const struct place *place, const struct expr *value, struct
 
 // ---- check_declare.c -------------------------------------------------------------------------
 
+// The --const for a name in this unit, or NULL.
+const char *override_of(const struct unit *unit, const char *name);
 void declare_consts(struct unit *unit, const struct ast_stmt *stmt);
 void declare_params(struct unit *unit, const struct ast_stmt *stmt);
 void declare_inputs(struct unit *unit, const struct ast_stmt *stmt);
