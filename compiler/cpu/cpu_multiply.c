@@ -14,7 +14,7 @@
 #include "compiler/cpu/cpu_emit.h"
 #include "compiler/llvm/llvm_alg_math.h"
 
-enum { DEPTH_CHUNK = 128, UNROLL = 4, MAX_ROWS = 8 };
+enum { DEPTH_CHUNK = 128, UNROLL = 2, MAX_ROWS = 8 };
 
 static LLVMValueRef add_floats(struct cpu_emit *e, LLVMValueRef sum, LLVMValueRef cell,
                                LLVMValueRef cells) {

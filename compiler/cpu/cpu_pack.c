@@ -47,31 +47,55 @@ static LLVMValueRef load_cells(struct cpu_emit *e, const struct cpu_tensor *t, L
     return LLVMBuildBitCast(e->unit->builder, raw, e->cells, "");
 }
 
-// Blocks of `lanes` rows by `lanes` cells, transposed in registers.
+// A block of `lanes` rows by `lanes` cells, from element d of the rows on, to Q^T at `to`.
+static void pack_query_block(struct cpu_emit *e, const struct cpu_tensor *t,
+                             const LLVMValueRef *row, int d, LLVMValueRef scale, LLVMValueRef to) {
+    LLVMValueRef cells[64];
+    for (int i = 0; i < e->lanes; i++) {
+        cells[i] = load_cells(e, t, row[i], d);
+        if (scale)
+            cells[i] = LLVMBuildFMul(e->unit->builder, cells[i], scale, "");
+    }
+    cpu_transpose(e, cells);
+    for (int i = 0; i < e->lanes; i++) {
+        LLVMValueRef skip = cpu_const(e, i * CPU_QUERY_ROWS * 4);
+        cpu_store(e, cells[i], llvm_byte_offset(e->unit, to, skip), (unsigned)e->lanes * 4);
+    }
+}
+
+// `lanes` rows, their addresses in row[]: whole blocks in a loop, then what is left of dim.
+static void pack_query_rows(struct cpu_emit *e, const struct cpu_tensor *t, const LLVMValueRef *row,
+                            LLVMValueRef scale, LLVMValueRef to) {
+    int width = e->lanes * e->multiply->group, whole = e->dim / width * width;
+    int64_t cell_bytes = CPU_QUERY_ROWS * 4 / e->multiply->group; // of Q^T, per element of dim
+    if (whole) {
+        struct llvm_loop loop;
+        llvm_loop_begin(e->unit, &loop, cpu_const(e, 0), cpu_const(e, whole), cpu_const(e, width),
+                        "dim");
+        LLVMValueRef bytes = cpu_mul(e, loop.index, cpu_const(e, e->element_bytes)), at[64];
+        if (t->dim_stride)
+            bytes = cpu_mul(e, bytes, t->dim_stride);
+        for (int i = 0; i < e->lanes; i++)
+            at[i] = llvm_byte_offset(e->unit, row[i], bytes);
+        LLVMValueRef skip = cpu_mul(e, loop.index, cpu_const(e, cell_bytes));
+        pack_query_block(e, t, at, 0, scale, llvm_byte_offset(e->unit, to, skip));
+        llvm_loop_end(&loop);
+    }
+    if (whole < e->dim)
+        pack_query_block(e, t, row, whole, scale,
+                         llvm_byte_offset(e->unit, to, cpu_const(e, whole * cell_bytes)));
+}
+
 LLVMValueRef cpu_emit_pack_queries(struct cpu_emit *e) {
     LLVMValueRef function = cpu_function_begin(e, "pack_queries");
-    LLVMBuilderRef b = e->unit->builder;
     struct cpu_tensor t = cpu_queries(e);
-    int group = e->multiply->group;
-    LLVMValueRef scale = group == 1 ? logit_scale(e) : NULL;
+    LLVMValueRef scale = e->multiply->group == 1 ? logit_scale(e) : NULL, row[64];
     LLVMValueRef end = cpu_get(e, e->at.item_rows, e->unit->i64);
     struct llvm_loop loop;
     llvm_loop_begin(e->unit, &loop, cpu_const(e, 0), end, cpu_const(e, e->lanes), "rows");
-    LLVMValueRef row[64], cells[64];
     for (int i = 0; i < e->lanes; i++)
         row[i] = cpu_query_row(e, &t, cpu_add(e, loop.index, cpu_const(e, i)));
-    for (int d = 0; d < e->dim; d += e->lanes * group) {
-        for (int i = 0; i < e->lanes; i++) {
-            cells[i] = load_cells(e, &t, row[i], d);
-            if (scale)
-                cells[i] = LLVMBuildFMul(b, cells[i], scale, "");
-        }
-        cpu_transpose(e, cells);
-        for (int i = 0; i < e->lanes; i++) {
-            int64_t at = e->at.queries + (int64_t)(d / group + i) * CPU_QUERY_ROWS * 4;
-            cpu_store(e, cells[i], cpu_cell(e, at, e->cell, loop.index), (unsigned)e->lanes * 4);
-        }
-    }
+    pack_query_rows(e, &t, row, scale, cpu_cell(e, e->at.queries, e->cell, loop.index));
     llvm_loop_end(&loop);
     cpu_function_end(e);
     return function;
