@@ -47,8 +47,9 @@ static int left_precedence(const struct ast *node) {
 }
 
 static void print_spine(const struct ast *node, struct strbuf *out) {
+    const struct ast *innermost = node;
     size_t length = 1;
-    for (const struct ast *at = node; at->as.args[0]->kind == AST_BINARY; at = at->as.args[0])
+    for (; innermost->as.args[0]->kind == AST_BINARY; innermost = innermost->as.args[0])
         length++;
     const struct ast **spine = malloc(length * sizeof(struct ast *));
     if (!spine) {
@@ -60,7 +61,7 @@ static void print_spine(const struct ast *node, struct strbuf *out) {
         if (i && precedence(node) < left_precedence(spine[i - 1]))
             strbuf_puts(out, "(");
     }
-    print(node, left_precedence(spine[length - 1]), out);
+    print(node, left_precedence(innermost), out);
     for (size_t i = length; i-- > 0;) {
         strbuf_printf(out, " %s ", ast_ops[spine[i]->op].surface);
         print(spine[i]->as.args[1], precedence(spine[i]) + 1, out);

@@ -171,7 +171,8 @@ static enum heddle_status dump(struct arena *arena, struct diags *diags, const c
     if (diags->error_count > errors_before)
         return error_set(error, HEDDLE_PATTERN_ERROR, "%s: the text does not parse", path);
     ast_print(statements.first, out);
-    return HEDDLE_OK;
+    return out->failed ? error_set(error, HEDDLE_OUT_OF_MEMORY, "%s: out of memory", path)
+                       : HEDDLE_OK;
 }
 
 // ---- entries ---------------------------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 #include "dsl/pattern.h"
 
-#include <string.h>
+#include <stdlib.h>
 
 struct expr_names pattern_names(const struct pattern *pattern, struct arena *arena) {
     const char **scalars = ARENA_ARRAY(arena, const char *, (size_t)pattern->scalar_count);
@@ -62,29 +62,37 @@ static void add_indices(struct digest *digest, const struct pattern_index *indic
     }
 }
 
+static void add_pattern(struct digest *digest, const struct pattern *pattern) {
+    add_word(digest, (uint64_t)pattern->axis_count);
+    add_word(digest, (uint64_t)pattern->param_count);
+    for (int i = 0; i < pattern->param_count; i++) {
+        add_word(digest, (uint64_t)pattern->params[i].type << 1 | pattern->params[i].per_head);
+        add_expr(digest, pattern->params[i].fallback);
+    }
+    add_word(digest, (uint64_t)pattern->input_count);
+    for (int i = 0; i < pattern->input_count; i++) {
+        add_word(digest, pattern->inputs[i].type);
+        add_indices(digest, pattern->inputs[i].indices, pattern->inputs[i].index_count);
+    }
+    add_word(digest, (uint64_t)pattern->map_count);
+    for (int i = 0; i < pattern->map_count; i++) {
+        add_indices(digest, pattern->maps[i].indices, pattern->maps[i].index_count);
+        add_expr(digest, pattern->maps[i].body);
+    }
+    add_word(digest, (uint64_t)pattern->require_count);
+    for (int i = 0; i < pattern->require_count; i++)
+        add_expr(digest, pattern->requires[i].condition);
+    add_expr(digest, pattern->keep);
+    add_expr(digest, pattern->score);
+}
+
 uint64_t pattern_fingerprint(const struct pattern *pattern) {
     struct digest digest = {.hash = 0x68656464}; // "hedd"
-    digest.number = ARENA_ARRAY(pattern->graph->arena, uint32_t, pattern->graph->count);
-    add_word(&digest, (uint64_t)pattern->axis_count);
-    add_word(&digest, (uint64_t)pattern->param_count);
-    for (int i = 0; i < pattern->param_count; i++) {
-        add_word(&digest, (uint64_t)pattern->params[i].type << 1 | pattern->params[i].per_head);
-        add_expr(&digest, pattern->params[i].fallback);
-    }
-    add_word(&digest, (uint64_t)pattern->input_count);
-    for (int i = 0; i < pattern->input_count; i++) {
-        add_word(&digest, pattern->inputs[i].type);
-        add_indices(&digest, pattern->inputs[i].indices, pattern->inputs[i].index_count);
-    }
-    add_word(&digest, (uint64_t)pattern->map_count);
-    for (int i = 0; i < pattern->map_count; i++) {
-        add_indices(&digest, pattern->maps[i].indices, pattern->maps[i].index_count);
-        add_expr(&digest, pattern->maps[i].body);
-    }
-    add_word(&digest, (uint64_t)pattern->require_count);
-    for (int i = 0; i < pattern->require_count; i++)
-        add_expr(&digest, pattern->requires[i].condition);
-    add_expr(&digest, pattern->keep);
-    add_expr(&digest, pattern->score);
-    return digest.hash;
+    // Not from the pattern's arena: several threads may ask at once.
+    digest.number = calloc((size_t)pattern->graph->count + 1, sizeof *digest.number);
+    if (!digest.number)
+        return 0;
+    add_pattern(&digest, pattern);
+    free(digest.number);
+    return digest.hash ? digest.hash : 1;
 }

@@ -96,7 +96,8 @@ struct pattern {
 void pattern_print(const struct pattern *pattern, struct strbuf *out);
 // Names for expr_print.
 struct expr_names pattern_names(const struct pattern *pattern, struct arena *arena);
-// A digest of everything that decides the compiled code (constants included, names excluded).
+// A digest of everything that decides the compiled code (constants included, names excluded);
+// 0: out of memory.
 uint64_t pattern_fingerprint(const struct pattern *pattern);
 
 #endif
