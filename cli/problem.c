@@ -221,7 +221,8 @@ int problem_bind(struct problem *problem, const struct problem_args *args,
                  const struct problem_shape *shape, bool default_axes) {
     problem->spec = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
     problem->spec.dtype = args->dtype ? (enum heddle_dtype)(args->dtype - 1) : HEDDLE_F32;
-    problem->spec.scale = args->scale;
+    // 0 stands for the default in the API. The least double makes every logit 0 all the same.
+    problem->spec.scale = args->scale != 0 || !args->has_scale ? args->scale : DBL_TRUE_MIN;
     int status = bind_axes(problem, args, shape, default_axes);
     if (status == EXIT_DONE)
         status = bind_numbers(problem, args, shape);
