@@ -90,12 +90,12 @@ def problem_flags(problem, axes, consts, folder):
     return flags
 
 
-def draw(heddle, path, problem, axes, consts=("block",)):
+def draw(heddle, path, problem, axes, consts=("block",), more=()):
     """What `heddle draw` prints for the problem's head."""
     with tempfile.TemporaryDirectory() as folder:
         return call([heddle, "draw", path, *problem_flags(problem, axes, consts, folder),
                      "--queries", str(problem.query_count), "--heads", str(problem.heads),
-                     "--head", str(problem.head), "--format", "txt"])
+                     "--head", str(problem.head), *more, "--format", "txt"])
 
 
 def run(heddle, path, flags, q, k, v, folder, dtype="fp32"):

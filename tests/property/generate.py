@@ -7,6 +7,7 @@ legal by the nodes' intervals, so the program must accept every pattern.
 from contextlib import contextmanager
 from dataclasses import dataclass
 from math import prod
+import re
 
 import numpy as np
 
@@ -95,6 +96,10 @@ class Pattern:
         for node in self.keeps + ([self.score] if self.score else []):
             writer.text(node)
         return writer.params, writer.inputs
+
+    def reads_batch(self):
+        """Does the batch entry decide anything?"""
+        return re.search(r"\bbatch\b", self.text()) is not None
 
 
 def function_text(function):
@@ -256,7 +261,8 @@ class Generator:
         if kind == 2:
             return self.token(self.pick("q", "k"))
         if kind == 3:
-            return self.head()
+            word = self.pick("head", "head", "head", "heads", "kv_head", "batch")
+            return Node("leaf", INT, data=word, lo=0, hi=MAX_HEADS)
         if kind == 4:
             return self.size(axis)
         if kind == 5:
@@ -268,10 +274,10 @@ class Generator:
     def input_read(self, type):
         """One of the inputs at a legal index; on one axis only, where blocks are simple to say."""
         if len(self.axes) > 1 or self.flip(0.2):
-            shape = ("head",)
+            shape = self.pick(("head",), ("head",), ("kv_head",), ("batch",), ("batch", "head"))
         else:
             shape = self.pick(("i",), ("i",), ("head", "i"), ("blocks(i, 16)",),
-                              ("head", "blocks(i, 16)", "blocks(i, 16)"))
+                              ("head", "blocks(i, 16)", "blocks(i, 16)"), ("batch", "i"), ("token",))
         old = [i for i in self.inputs if i.type == type and i.indices == shape]
         if old and self.flip(0.7):
             chosen = old[0]
@@ -281,13 +287,13 @@ class Generator:
             self.inputs.append(chosen)
         indices = []
         for index in shape:
-            if index == "head":
-                indices.append(self.head())
+            if index in ("head", "kv_head", "batch"):
+                indices.append(Node("leaf", INT, data=index, lo=0, hi=MAX_HEADS - 1))
                 continue
             side = self.pick("q", "k")
             self.reads_queries |= side == "q"
             at = self.coordinate(side, "i")
-            indices.append(at if index == "i" else self.make("/", at, self.int_const(16)))
+            indices.append(at if index in ("i", "token") else self.make("/", at, self.int_const(16)))
         low, high = (int(chosen.lo), int(chosen.hi)) if type == INT else (0, 0)
         return Node("input", type, tuple(indices), chosen, low, high)
 
@@ -665,18 +671,23 @@ class Case:
     sizes: tuple
     queries: int
     heads: int
+    kv_heads: int
+    batches: int
     params: dict
     inputs: dict
 
 
 def random_case(pattern, rng, tokens):
     count = len(pattern.axes)
+    batches = 2 if pattern.reads_batch() else 1
+    tokens = min(tokens, 250) if batches > 1 else tokens
     while True:
         largest = MAX_SIZE[count] if rng.random() < 0.7 else max(2, MAX_SIZE[count] // 8)
         sizes = tuple(int(rng.integers(1, largest + 1)) for _ in range(count))
         if prod(sizes) <= tokens:
             break
     heads = int(rng.integers(1, MAX_HEADS + 1))
+    kv_heads = int(rng.choice([n for n in range(1, heads + 1) if heads % n == 0]))
     keys, roll = prod(sizes), rng.random()
     queries = keys
     if roll < 0.25:
@@ -684,7 +695,7 @@ def random_case(pattern, rng, tokens):
     elif roll < 0.35 and count == 1 and not pattern.reads_queries:
         queries = min(keys + int(rng.integers(1, 70)), MAX_SIZE[1])
     params, inputs = pattern.used()
-    case = Case(sizes, queries, heads, {}, {})
+    case = Case(sizes, queries, heads, kv_heads, batches, {}, {})
     for p in params:
         case.params[p.name] = random_value(p, heads, rng)
     for i in inputs:
@@ -701,7 +712,8 @@ def random_value(p, heads, rng):
 
 
 def random_array(i, case, rng):
-    extent = {"head": case.heads, "i": case.sizes[0], "blocks(i, 16)": -(-case.sizes[0] // 16)}
+    extent = {"head": case.heads, "kv_head": case.kv_heads, "batch": case.batches,
+              "i": case.sizes[0], "token": prod(case.sizes), "blocks(i, 16)": -(-case.sizes[0] // 16)}
     shape = tuple(extent[index] for index in i.indices)
     if i.type == REAL:
         return rng.uniform(i.lo, i.hi, shape).astype(np.float32)
