@@ -142,8 +142,10 @@ static enum parse_outcome store(struct match match, const char *text) {
     case OPTION_CHOICE:
         return store_choice(row, text, member);
     case OPTION_REAL:
-        if (parse_real(text, member))
+        if (parse_real(text, &((struct option_real *)member)->value)) {
+            ((struct option_real *)member)->given = true;
             return PARSE_GO;
+        }
         usage_error("--%s: '%s' is not a number", row->name, text);
         return PARSE_WRONG;
     case OPTION_COUNT:

@@ -14,7 +14,7 @@ enum option_kind { // and the type of the member that it fills
     OPTION_TEXT,   // const char *, the last one given
     OPTION_COUNT,  // int64_t, at least 1
     OPTION_INT,    // int64_t, at least 0
-    OPTION_REAL,   // double, finite
+    OPTION_REAL,   // struct option_real, finite
     OPTION_LIST,   // struct text_list, every one given
     OPTION_CHOICE  // int, 1 + index into choices; 0: not given
 };
@@ -36,6 +36,11 @@ struct option_set {
 };
 #define OPTION_SET(rows, target)                                                                   \
     { rows, sizeof(rows) / sizeof *(rows), target }
+
+struct option_real {
+    double value;
+    bool given;
+};
 
 struct text_list { // borrows its texts from argv
     const char **items;

@@ -5,6 +5,7 @@
 #include "cli/progress.h"
 #include "runtime/shipped.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -222,7 +223,8 @@ int problem_bind(struct problem *problem, const struct problem_args *args,
     problem->spec = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
     problem->spec.dtype = args->dtype ? (enum heddle_dtype)(args->dtype - 1) : HEDDLE_F32;
     // 0 stands for the default in the API. The least double makes every logit 0 all the same.
-    problem->spec.scale = args->scale != 0 || !args->has_scale ? args->scale : DBL_TRUE_MIN;
+    bool zero = args->scale.given && args->scale.value == 0;
+    problem->spec.scale = zero ? DBL_TRUE_MIN : args->scale.value;
     int status = bind_axes(problem, args, shape, default_axes);
     if (status == EXIT_DONE)
         status = bind_numbers(problem, args, shape);

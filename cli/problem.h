@@ -12,7 +12,7 @@ struct problem_args { // as typed; 0 or NULL: not given
     int64_t queries, batch, heads, kv_heads, dim;
     int dtype, target;
     const char *pattern;
-    double scale;
+    struct option_real scale;
     bool json;
 };
 enum { PROBLEM_OPTIONS = 14 };

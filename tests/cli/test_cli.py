@@ -271,6 +271,9 @@ def test_run_npy(cli):
         close(np.load(os.path.join(cli.folder, "lse.npy")), lse, 1e-4)
         assert result["kept_pairs"] == batch * heads * int(mask.sum())
         assert (result["heads"], result["kv_heads"], result["dim"]) == (heads, kv_heads, dim)
+        cli.out("run", WINDOW, *files, "--scale", "0", "--out", "out.npy", "--verify")
+        out, _ = attention(q, k, v, window_mask(queries, keys, 1024, 0), 0)
+        close(np.load(os.path.join(cli.folder, "out.npy")), out, 1e-4)
 
 
 def test_run_float16(cli):
