@@ -1,4 +1,6 @@
+#ifndef _DEFAULT_SOURCE
 #define _DEFAULT_SOURCE // MAP_ANONYMOUS
+#endif
 #include "tests/kernel/kernel_problem.h"
 #include "compiler/cpu/cpu_kernel.h"
 

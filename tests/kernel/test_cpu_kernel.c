@@ -171,6 +171,35 @@ Test(cpu_kernel, every_dim) {
         check_cases(4000 + (unsigned)choice.dim, 1, &choice);
 }
 
+// How exact the outputs are, as a whole: rounding of inputs aside, what each dtype should give.
+Test(cpu_kernel, precision) {
+    static const double bounds[] = {5e-7, 4e-4, 3.5e-3};
+    for (int dtype = 0; dtype < 3; dtype++) {
+        struct arena arena;
+        arena_init(&arena, 0);
+        struct problem p = {.seed = 9, .arena = &arena, .dtype = (enum heddle_dtype)dtype};
+        p.dim = 64;
+        p.batches = p.heads = p.kv_heads = p.dilation = 1;
+        p.contiguous = p.narrow = p.with_lse = true;
+        p.scale = 0.125;
+        p.size[0] = p.queries = p.keys = 700;
+        p.pattern = test_pattern(&arena, 1, 1, 0, 1);
+        test_arguments(&p);
+        problem_build(&p, false);
+        struct kernel kernel = compile(&p, NULL);
+        run(&kernel, &p);
+        struct problem_result result = problem_check(&p);
+        cr_log_info("dtype %d: relative error %.2g (rms), worst %.2g, of lse %.2g", dtype,
+                    result.relative_rms, result.worst, result.worst_lse);
+        cr_expect(result.relative_rms < bounds[dtype], "dtype %d: relative error %g", dtype,
+                  result.relative_rms);
+        llvm_unit_destroy(kernel.unit);
+        test_arguments_release(&p);
+        problem_finish(&p);
+        arena_finish(&arena);
+    }
+}
+
 // Dropped keys whose K or V is NaN or infinite leave no trace.
 Test(cpu_kernel, bad_values) {
     struct choice choice = any;
