@@ -345,7 +345,7 @@ int main(int argc, char **argv) {
         const struct sample *sample = &corpus[random_below((uint32_t)corpus_count)];
         size_t length = sample->length;
         memcpy(bytes, sample->bytes, length);
-        for (uint32_t steps = 1 + random_below(6); steps > 0; steps--)
+        for (uint32_t steps = 1 + random_below(1 + random_below(6)); steps > 0; steps--)
             mutate(bytes, &length);
         try(sample->path, bytes, length);
     }
