@@ -623,3 +623,45 @@ void solve_modular(struct solver *solver, struct conjunction *c) {
         }
     }
 }
+
+// ---- feasibility ------------------------------------------------------------------------------
+
+// f * x - f * B * (x / B) is f * (x % B).
+static void join_quotients(struct solver *solver, struct sum *sum) {
+    for (int i = 0; i < sum->count; i++) {
+        const struct expr *quotient = sum->terms[i].node;
+        if (quotient->op != OP_DIV || quotient->args[1]->op != OP_INT)
+            continue;
+        int64_t by = quotient->args[1]->payload.i, factor = sum->terms[i].factor;
+        if (by < 1 || factor % by != 0)
+            continue;
+        for (int j = 0; j < sum->count; j++)
+            if (sum->terms[j].node == quotient->args[0] && sum->terms[j].factor == -(factor / by)) {
+                sum->terms[j].node = op2(solver, OP_MOD, quotient->args[0], quotient->args[1]);
+                sum->terms[i] = sum->terms[--sum->count];
+                i = -1;
+                break;
+            }
+    }
+}
+
+static void add_feasible(struct solver *solver, struct conjunction *c, const struct expr *lower,
+                         const struct expr *upper) {
+    struct sum sum = {.count = 0};
+    add_expr(&sum, upper, 1);
+    add_expr(&sum, lower, -1);
+    if (sum.failed)
+        return;
+    join_quotients(solver, &sum);
+    if (sum.count == 0 && sum.constant >= 0)
+        return;
+    list_add(solver->graph, &c->rule.feasible,
+             op2(solver, OP_LE, number(solver, 0), rest_of(solver, &sum, 1)));
+}
+
+void solve_feasible(struct solver *solver, struct conjunction *c) {
+    for (int a = 0; a < ABI_AXES; a++)
+        for (int i = 0; i < c->rule.lower[a].count; i++)
+            for (int j = 0; j < c->rule.upper[a].count; j++)
+                add_feasible(solver, c, c->rule.lower[a].items[i], c->rule.upper[a].items[j]);
+}

@@ -43,6 +43,9 @@ void solve_comparison(struct solver *solver, struct conjunction *c, const struct
 // Turns the collected remainders into periods. May add to unsolved.
 void solve_modular(struct solver *solver, struct conjunction *c);
 
+// Adds to rule.feasible: for each axis, that no lower bound exceeds an upper one.
+void solve_feasible(struct solver *solver, struct conjunction *c);
+
 static inline bool on_list(const struct expr *e) {
     return (e->deps & DEP_KEY) != 0;
 }

@@ -283,6 +283,7 @@ static void take_literal(struct solver *solver, struct conjunction *c, const str
 
 static void finish_rule(struct solver *solver, struct conjunction *c) {
     solve_modular(solver, c);
+    solve_feasible(solver, c);
     if (!c->dead)
         solver->rules.items[solver->rules.count++] = c->rule;
 }
@@ -373,6 +374,7 @@ void rules_print(const struct rules *rules, const struct expr_names *names, stru
         for (int n = 0; n < rule->loop_count; n++)
             print_loop(&rule->loops[n], names, out);
         print_list("when ", &rule->guards, names, out);
+        print_list("only if ", &rule->feasible, names, out);
         for (int a = 0; a < ABI_AXES; a++) {
             char before[32];
             before[0] = 'l', before[1] = 'i', before[2] = 's', before[3] = 't';

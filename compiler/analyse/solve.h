@@ -41,7 +41,10 @@ struct rule_period { // (list_a - phase) mod period < width
 struct rule {
     struct rule_loop loops[MAX_RULE_LOOPS];
     int loop_count;
-    struct expr_list guards;             // conditions without the list's position
+    struct expr_list guards; // conditions without the list's position
+    // Consequences worth testing first: bounds of one axis, subtracted, so that what they share
+    // cancels (q - 64 * (q / 64 + 1) >= 0 never holds, though both bounds alone may meet).
+    struct expr_list feasible;
     struct expr_list lower[ABI_AXES];    // list_a >= each
     struct expr_list upper[ABI_AXES];    // list_a <= each
     struct rule_period period[ABI_AXES]; // period NULL: none

@@ -164,9 +164,26 @@ static const char PIPELINE[] =
     "instcombine<max-iterations=1;no-verify-fixpoint>,simplifycfg,"
     "adce)";
 
+// For functions of tens of thousands of instructions, where the passes above take minutes: chains
+// of conditions cost them the square of their length.
+static const char LARGE_PIPELINE[] = "function(adce)";
+enum { LARGE_FUNCTION = 12000 }; // instructions
+
+static bool has_large_function(LLVMModuleRef module) {
+    for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f)) {
+        int count = 0;
+        for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
+            for (LLVMValueRef i = LLVMGetFirstInstruction(b); i; i = LLVMGetNextInstruction(i))
+                if (++count > LARGE_FUNCTION)
+                    return true;
+    }
+    return false;
+}
+
 enum heddle_status llvm_unit_optimize(struct llvm_unit *unit, struct error *error) {
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef failure = LLVMRunPasses(unit->module, PIPELINE, unit->machine, options);
+    const char *passes = has_large_function(unit->module) ? LARGE_PIPELINE : PIPELINE;
+    LLVMErrorRef failure = LLVMRunPasses(unit->module, passes, unit->machine, options);
     LLVMDisposePassBuilderOptions(options);
     return llvm_status(unit, failure, "optimisation", error);
 }

@@ -160,9 +160,43 @@ static struct box unsolved_box(struct region_emitter *e, const struct axis_value
     return all;
 }
 
-// Inside the guards: bounds, emptiness, unsolved conditions, and the store. Where a turn of a
-// rule's loop holds for some of the item's positions only, another turn may hold for the others:
-// such regions are undecided, and their tiles refined.
+// Item axes that an enumerated term reads (bits).
+static unsigned scanned_axes(const struct expr *node, uint8_t *seen) {
+    if (seen[node->id])
+        return 0;
+    seen[node->id] = 1;
+    if (node->op == OP_PLACE)
+        return node->payload.ref.side == 0 ? 1u << node->payload.ref.index : 0;
+    unsigned axes = 0;
+    for (int i = 0; i < node->arity; i++)
+        axes |= scanned_axes(node->args[i], seen);
+    return axes;
+}
+
+// False where one turn of a rule's loops may hold for some of the item's positions and another turn
+// for the rest: where an enumerated term (log2 of a frame distance) may differ over the item, or,
+// for other loops, where no key is kept by all positions in this turn.
+static aval turns_agree(struct region_emitter *e, const struct axis_values *values) {
+    struct alg *alg = algebra(e);
+    aval agree = a_bool(alg, true);
+    for (int n = 0; n < e->rule->loop_count; n++) {
+        const struct expr *scan = e->rule->loops[n].scan;
+        unsigned axes =
+            scan ? scanned_axes(scan, ARENA_ARRAY(e->walk.arena, uint8_t, (size_t)scan->id + 1))
+                 : 0;
+        for (int a = 0; a < ABI_AXES; a++) {
+            const struct box *place = &e->leaves.place[0][a];
+            if (axes >> a & 1)
+                agree = a2(alg, ALG_B_AND, agree, a2(alg, ALG_I_EQ, place->lo, place->hi));
+            if (!scan)
+                agree = a2(alg, ALG_B_AND, agree,
+                           a2(alg, ALG_I_LT, values[a].inner_begin, values[a].inner_end));
+        }
+    }
+    return agree;
+}
+
+// Inside the guards: bounds, emptiness, unsolved conditions, and the store.
 static void emit_bounds(struct region_emitter *e, aval guard_always) {
     struct llvm_unit *unit = e->leaves.unit;
     struct alg *alg = algebra(e);
@@ -181,10 +215,7 @@ static void emit_bounds(struct region_emitter *e, aval guard_always) {
     llvm_if_begin(unit, &possible, unsolved.hi.v, "possible");
     aval sure = a2(alg, ALG_B_AND, guard_always, unsolved.lo);
     axes[0].inner_end = a_select(alg, sure, axes[0].inner_end, axes[0].inner_begin);
-    aval decided = guard_always;
-    for (int a = 0; a < ABI_AXES && e->rule->loop_count; a++)
-        decided =
-            a2(alg, ALG_B_AND, decided, a2(alg, ALG_I_LT, axes[a].inner_begin, axes[a].inner_end));
+    aval decided = a2(alg, ALG_B_AND, guard_always, turns_agree(e, axes));
     store_region(e, axes, unsolved.lo, decided);
     llvm_if_end(&possible);
     llvm_if_end(&inside);
@@ -198,6 +229,8 @@ static void emit_guarded(struct region_emitter *e) {
         always = a2(alg, ALG_B_AND, always, guard.lo);
         maybe = a2(alg, ALG_B_AND, maybe, guard.hi);
     }
+    for (int i = 0; i < e->rule->feasible.count; i++)
+        maybe = a2(alg, ALG_B_AND, maybe, expr_walk_box(&e->walk, e->rule->feasible.items[i]).hi);
     struct llvm_if guarded;
     llvm_if_begin(e->leaves.unit, &guarded, maybe.v, "guarded");
     emit_bounds(e, always);

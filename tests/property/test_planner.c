@@ -230,9 +230,8 @@ Test(planner, shipped_sequences_are_exact, .timeout = 900) {
 
 static void axis_params(struct random_source *random, struct setting *s, int64_t size,
                         const char *const *names) {
-    int64_t dilation = random_in(random, 1, 3), win = random_in(random, 1, size / dilation);
-    if (size < 3)
-        dilation = 1, win = random_in(random, 1, size);
+    int64_t dilation = random_in(random, 1, size < 6 ? 1 : 3);
+    int64_t win = random_in(random, 1, size / dilation);
     int64_t values[] = {win < 2 && size > 1 ? 2 : win, random_in(random, 1, win), dilation,
                         random_in(random, 0, 1)};
     if (values[0] * dilation > size)
