@@ -337,7 +337,7 @@ static bool lower_indices(const struct place *place, const struct ast *node,
          item = item->next, index++) {
         const struct expr *value = lower_typed(place, item->value, TYPE_INT, "an index");
         good = good && value;
-        if (index < MAX_INDICES)
+        if (index < wanted)
             out_indices[index] = value;
     }
     if (count == wanted)
