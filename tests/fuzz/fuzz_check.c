@@ -179,7 +179,8 @@ static void splice(uint8_t *bytes, size_t *length, size_t at, size_t removed,
     if (*length - removed + inserted_length > MAX_BYTES)
         return;
     memmove(bytes + at + inserted_length, bytes + at + removed, *length - at - removed);
-    memcpy(bytes + at, inserted, inserted_length);
+    if (inserted_length > 0)
+        memcpy(bytes + at, inserted, inserted_length);
     *length += inserted_length - removed;
 }
 
