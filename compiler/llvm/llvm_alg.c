@@ -12,6 +12,7 @@
 //                            32: of two widths the narrower operand is sign-extended, and a
 //                            constant that does not fit the index type is made 64 bits wide.
 #include "compiler/llvm/llvm_alg.h"
+#include "compiler/llvm/llvm_alg_divide.h"
 #include "compiler/llvm/llvm_alg_math.h"
 
 #include <assert.h>
@@ -135,6 +136,8 @@ static bool fold_saturating(struct llvm_alg *a, enum alg_binary op, LLVMValueRef
 
 // x + 0, x - 0, x * 1, x * 0 and their mirrors, so that the planner's boxes stay small.
 static bool fold_neutral(enum alg_binary op, LLVMValueRef x, LLVMValueRef y, LLVMValueRef *out) {
+    if (op == ALG_I_QUOT && known_as(y, 1))
+        return *out = x, true;
     if (op != ALG_I_ADD && op != ALG_I_SUB && op != ALG_I_MUL)
         return false;
     if (op == ALG_I_MUL) {
@@ -166,57 +169,16 @@ static LLVMValueRef arithmetic(struct llvm_alg *a, enum alg_binary op, LLVMValue
     return llvm_intrinsic2(a->unit, op == ALG_I_ADD ? "llvm.sadd.sat" : "llvm.ssub.sat", x, y);
 }
 
-// Quotient by a divisor that LLVM does not see: never traps. Zero divides as one, and by -1 is
-// negation (the one quotient that overflows).
-static LLVMValueRef guarded_quotient(struct llvm_alg *a, LLVMValueRef x, LLVMValueRef y) {
-    LLVMBuilderRef b = a->unit->builder;
-    LLVMValueRef zero = LLVMConstNull(LLVMTypeOf(y)), minus = LLVMConstAllOnes(LLVMTypeOf(y));
-    LLVMValueRef is_zero = LLVMBuildICmp(b, LLVMIntEQ, y, zero, "");
-    LLVMValueRef is_minus = LLVMBuildICmp(b, LLVMIntEQ, y, minus, "");
-    LLVMValueRef special = LLVMBuildOr(b, is_zero, is_minus, "");
-    LLVMValueRef one = llvm_int(element_type(y), 1);
-    one = llvm_splat(a->unit, one, llvm_is_vector(y) ? a->lanes : 1);
-    LLVMValueRef quotient = LLVMBuildSDiv(b, x, LLVMBuildSelect(b, special, one, y, ""), "");
-    LLVMValueRef negated = a->saturate ? llvm_intrinsic2(a->unit, "llvm.ssub.sat", zero, x)
-                                       : LLVMBuildSub(b, zero, x, "");
-    return LLVMBuildSelect(b, is_minus, negated, quotient, "");
-}
-
-// There is no vector division of integers; of 32-bit ones a division of doubles, truncated, is
-// exact (the quotient of two 32-bit integers is further than 2^-31, relatively, from any integer
-// that it does not equal).
-static LLVMValueRef quotient_by_doubles(struct llvm_alg *a, LLVMValueRef x, LLVMValueRef y) {
-    LLVMBuilderRef b = a->unit->builder;
-    LLVMTypeRef doubles = shaped(a->unit->f64, x);
-    LLVMValueRef ratio = LLVMBuildFDiv(b, LLVMBuildSIToFP(b, x, doubles, ""),
-                                       LLVMBuildSIToFP(b, y, doubles, ""), "");
-    return LLVMBuildFreeze(b, LLVMBuildFPToSI(b, ratio, LLVMTypeOf(x), ""), "");
-}
-
-// A divisor that is a constant, or the splat of one, and neither 0 nor -1.
-static bool plain_divisor(LLVMValueRef original) {
+// A constant divisor that is neither 0 nor -1.
+static bool plain_divisor(LLVMValueRef y) {
     int64_t value;
-    return alg_known(NULL, wrap(original), &value) && value != 0 && value != -1;
+    return alg_known(NULL, wrap(y), &value) && value != 0 && value != -1;
 }
 
-static LLVMValueRef quotient(struct llvm_alg *a, LLVMValueRef x, LLVMValueRef y) {
-    bool plain = plain_divisor(y);
-    if (known_as(y, 1))
-        return x;
-    match(a, &x, &y);
-    if (plain)
-        return LLVMBuildSDiv(a->unit->builder, x, y, "");
-    if (llvm_is_vector(x) && width_of(x) == 32)
-        return quotient_by_doubles(a, x, y);
-    return guarded_quotient(a, x, y);
-}
-
-static LLVMValueRef remainder_of(struct llvm_alg *a, LLVMValueRef x, LLVMValueRef y) {
+static LLVMValueRef remainder_of(struct llvm_alg *a, LLVMValueRef x, LLVMValueRef y, bool plain) {
     LLVMBuilderRef b = a->unit->builder;
-    LLVMValueRef times = quotient(a, x, y);
-    match(a, &x, &y);
-    match(a, &times, &y);
-    return LLVMBuildSub(b, x, LLVMBuildMul(b, times, y, ""), "");
+    LLVMValueRef quotient = llvm_alg_quotient(a, x, y, plain);
+    return LLVMBuildSub(b, x, LLVMBuildMul(b, quotient, y, ""), "");
 }
 
 // Counts past the width come from 64-bit meanings computed in 32 bits: >> then fills with the sign,
@@ -323,13 +285,14 @@ static LLVMValueRef real_binary(struct llvm_alg *a, enum alg_binary op, LLVMValu
 static aval alg_binary_op(struct alg *alg, enum alg_binary op, aval p, aval q) {
     struct llvm_alg *a = self(alg);
     LLVMValueRef x = p.v, y = q.v, folded;
-    if (op == ALG_I_QUOT)
-        return wrap(quotient(a, x, y));
-    if (op == ALG_I_REM)
-        return wrap(remainder_of(a, x, y));
     if (fold_bool(op, x, y, &folded) || fold_neutral(op, x, y, &folded))
         return wrap(folded);
+    bool divides = op == ALG_I_QUOT || op == ALG_I_REM;
+    bool plain = divides && plain_divisor(y);
     match(a, &x, &y);
+    if (divides)
+        return wrap(op == ALG_I_QUOT ? llvm_alg_quotient(a, x, y, plain)
+                                     : remainder_of(a, x, y, plain));
     return wrap(op >= ALG_R_ADD ? real_binary(a, op, x, y) : integer_binary(a, op, x, y));
 }
 

@@ -1,0 +1,72 @@
+#include "compiler/llvm/llvm_nvptx.h"
+#include "compiler/llvm/llvm_jit.h"
+
+#include <llvm-c/Target.h>
+#include <llvm-c/Transforms/PassBuilder.h>
+#include <llvm/Config/llvm-config.h>
+#include <pthread.h>
+
+static const char TRIPLE[] = "nvptx64-nvidia-cuda";
+
+static void init_target(void) {
+    LLVMInitializeNVPTXTargetInfo();
+    LLVMInitializeNVPTXTarget();
+    LLVMInitializeNVPTXTargetMC();
+    LLVMInitializeNVPTXAsmPrinter();
+}
+
+// The unit is made for the host and then turned over to the other machine: context, types and
+// diagnostics are the same.
+static enum heddle_status use_machine(struct llvm_unit *unit, const char *cpu, const char *features,
+                                      struct error *error) {
+    LLVMTargetRef target = NULL;
+    char *message = NULL;
+    if (LLVMGetTargetFromTriple(TRIPLE, &target, &message)) {
+        enum heddle_status status = error_set(
+            error, HEDDLE_DEVICE_ERROR, "this LLVM has no back end for NVIDIA GPUs: %s", message);
+        LLVMDisposeMessage(message);
+        return status;
+    }
+    LLVMTargetMachineRef machine =
+        LLVMCreateTargetMachine(target, TRIPLE, cpu, features, LLVMCodeGenLevelAggressive,
+                                LLVMRelocDefault, LLVMCodeModelDefault);
+    if (!machine)
+        return error_set(error, HEDDLE_INTERNAL, "LLVM makes no target machine for %s", cpu);
+    LLVMDisposeTargetMachine(unit->machine);
+    unit->machine = machine;
+    LLVMSetTarget(unit->module, TRIPLE);
+    LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
+    LLVMSetModuleDataLayout(unit->module, layout);
+    LLVMDisposeTargetData(layout);
+    return HEDDLE_OK;
+}
+
+enum heddle_status llvm_unit_create_nvptx(const char *cpu, const char *features,
+                                          struct llvm_unit **out_unit, struct error *error) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    *out_unit = NULL;
+    if (LLVM_VERSION_MAJOR < 22)
+        return error_set(error, HEDDLE_DEVICE_ERROR,
+                         "kernels for NVIDIA GPUs need LLVM 22; this is LLVM %d",
+                         LLVM_VERSION_MAJOR);
+    pthread_once(&once, init_target);
+    enum heddle_status status = llvm_unit_create(NULL, NULL, out_unit, error);
+    if (status == HEDDLE_OK)
+        status = use_machine(*out_unit, cpu, features, error);
+    if (status != HEDDLE_OK) {
+        llvm_unit_destroy(*out_unit);
+        *out_unit = NULL;
+    }
+    return status;
+}
+
+static const char PIPELINE[] =
+    "function(early-cse<memssa>,instcombine<max-iterations=1;no-verify-fixpoint>,simplifycfg,"
+    "early-cse<memssa>,adce)";
+
+enum heddle_status llvm_unit_optimize_nvptx(struct llvm_unit *unit, struct error *error) {
+    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
+    LLVMErrorRef failure = LLVMRunPasses(unit->module, PIPELINE, unit->machine, options);
+    LLVMDisposePassBuilderOptions(options);
+    return llvm_status(unit, failure, "optimisation", error);
+}
