@@ -341,8 +341,8 @@ static void box_quotient(struct alg *alg, const struct box *args,
         alg, divide(alg, point, args[0].lo, args[1].lo), divide(alg, point, args[0].lo, args[1].hi),
         divide(alg, point, args[0].hi, args[1].lo), divide(alg, point, args[0].hi, args[1].hi));
     aval zero = a_int(alg, 0);
-    aval spans_zero = a2(alg, ALG_B_AND, a2(alg, ALG_I_LT, args[1].lo, zero),
-                         a2(alg, ALG_I_LT, zero, args[1].hi));
+    aval spans_zero = a2(alg, ALG_B_AND, a2(alg, ALG_I_LE, args[1].lo, zero),
+                         a2(alg, ALG_I_LE, zero, args[1].hi));
     aval reach = a2(alg, ALG_I_MAX, point_abs(alg, &args[0].lo), point_abs(alg, &args[0].hi));
     *out = box_of(a_select(alg, spans_zero, point_neg(alg, &reach), ends.lo),
                   a_select(alg, spans_zero, reach, ends.hi));

@@ -51,7 +51,11 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
     case INDEX_AXIS:
         *out = plan->size[index->axis];
         break;
-    case INDEX_BLOCKS:
+    case INDEX_BLOCKS: // the expression is the block's size
+        *out = expr_eval(index->extent, &env, &failure).i;
+        if (*out > 0)
+            *out = (plan->size[index->axis] + *out - 1) / *out;
+        break;
     case INDEX_RANGE:
         *out = expr_eval(index->extent, &env, &failure).i;
         break;

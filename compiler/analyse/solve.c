@@ -136,7 +136,7 @@ static bool solve_in_pow2(struct solver *solver, struct conjunction *c, const st
         return false;
     const struct expr *zero = expr_int(graph, in->span, 0), *one = expr_int(graph, in->span, 1);
     const struct expr *begin = expr_op2(graph, OP_MAX, in->args[1], zero);
-    const struct expr *end = expr_op2(graph, OP_MIN, in->args[2], expr_int(graph, in->span, 62));
+    const struct expr *end = expr_op2(graph, OP_MIN, in->args[2], expr_int(graph, in->span, 63));
     const struct expr *n = new_loop(solver, c, (struct rule_loop){0, begin, end, one, NULL});
     if (!n)
         return false;
