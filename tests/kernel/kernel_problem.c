@@ -76,7 +76,7 @@ uint16_t float_to_half(float x, enum heddle_dtype dtype) {
     return sign | (uint16_t)(((uint32_t)(exponent + 13) << 10) + mantissa);
 }
 
-static double element(const struct problem *p, const struct tensor_buffer *t, int64_t at) {
+double problem_element(const struct problem *p, const struct tensor_buffer *t, int64_t at) {
     if (p->dtype == HEDDLE_F32)
         return (double)((const float *)t->data)[at];
     return (double)half_to_float(((const uint16_t *)t->data)[at], p->dtype);
@@ -89,7 +89,7 @@ static void set_element(const struct problem *p, struct tensor_buffer *t, int64_
         ((uint16_t *)t->data)[at] = float_to_half(x, p->dtype);
 }
 
-static size_t element_bytes(const struct problem *p) {
+size_t problem_element_bytes(const struct problem *p) {
     return p->dtype == HEDDLE_F32 ? 4 : 2;
 }
 
@@ -123,12 +123,11 @@ static void make_tensor(struct problem *p, struct tensor_buffer *t, int64_t head
     int64_t last = (p->batches - 1) * t->batch_stride + (heads - 1) * t->head_stride +
                    (tokens - 1) * t->token_stride + (p->dim - 1) * t->dim_stride;
     t->elements = last + 1;
-    t->data = guarded_alloc((size_t)t->elements * element_bytes(p));
-    memset(t->data, 0xff, (size_t)t->elements * element_bytes(p)); // gaps are NaN
+    t->data = guarded_alloc((size_t)t->elements * problem_element_bytes(p));
+    memset(t->data, 0xff, (size_t)t->elements * problem_element_bytes(p)); // gaps are NaN
 }
 
-static int64_t offset_of(const struct tensor_buffer *t, int64_t batch, int64_t head,
-                         int64_t token) {
+int64_t problem_offset(const struct tensor_buffer *t, int64_t batch, int64_t head, int64_t token) {
     return batch * t->batch_stride + head * t->head_stride + token * t->token_stride;
 }
 
@@ -137,7 +136,7 @@ static void fill(struct problem *p, struct tensor_buffer *t, int64_t heads, int6
         for (int64_t h = 0; h < heads; h++)
             for (int64_t i = 0; i < tokens; i++)
                 for (int64_t d = 0; d < p->dim; d++)
-                    set_element(p, t, offset_of(t, b, h, i) + d * t->dim_stride,
+                    set_element(p, t, problem_offset(t, b, h, i) + d * t->dim_stride,
                                 (float)problem_uniform(p, -2, 2));
 }
 
@@ -151,7 +150,7 @@ static void spoil(struct problem *p) {
                 p->bad[(b * p->kv_heads + h) * p->keys + i] = 1;
                 int64_t d = problem_random(p, p->dim);
                 struct tensor_buffer *t = problem_random(p, 3) ? &p->v : &p->k;
-                set_element(p, t, offset_of(t, b, h, i) + d * t->dim_stride,
+                set_element(p, t, problem_offset(t, b, h, i) + d * t->dim_stride,
                             values[problem_random(p, 3)]);
             }
 }
@@ -172,7 +171,7 @@ static void make_tensors(struct problem *p, bool with_bad_values) {
     p->bad = calloc((size_t)(p->batches * p->kv_heads * p->keys), 1);
     if (with_bad_values)
         spoil(p);
-    memset(p->o.data, 0x7b, (size_t)p->o.elements * element_bytes(p));
+    memset(p->o.data, 0x7b, (size_t)p->o.elements * problem_element_bytes(p));
     struct abi_launch *launch = &p->launch;
     launch->q = abi_tensor_of(&p->q);
     launch->k = abi_tensor_of(&p->k);
@@ -293,7 +292,7 @@ static void to_axes(const struct problem *p, const int64_t *position, int64_t *o
     }
 }
 
-static struct eval_env environment(const struct problem *p, int64_t batch, int64_t head) {
+struct eval_env problem_environment(const struct problem *p, int64_t batch, int64_t head) {
     struct eval_env env = {.axis_count = p->pattern->axis_count,
                            .heads = p->heads,
                            .kv_heads = p->kv_heads,
@@ -330,7 +329,7 @@ static void add_run(struct list_builder *list, struct abi_run run) {
 static int classify(struct problem *p, const struct abi_query_box *box, const int64_t *corner,
                     int64_t batch, int64_t head) {
     const struct abi_launch *launch = &p->launch;
-    struct eval_env env = environment(p, batch, head);
+    struct eval_env env = problem_environment(p, batch, head);
     struct eval_failure failure = {0};
     int any = 0, all = 1;
     int64_t j[ABI_AXES], i[ABI_AXES], position[ABI_AXES];
@@ -492,7 +491,7 @@ void problem_build(struct problem *p, bool with_bad_values) {
 void problem_finish(struct problem *p) {
     struct tensor_buffer *tensors[] = {&p->q, &p->k, &p->v, &p->o};
     for (int i = 0; i < 4; i++)
-        guarded_free(tensors[i]->data, (size_t)tensors[i]->elements * element_bytes(p));
+        guarded_free(tensors[i]->data, (size_t)tensors[i]->elements * problem_element_bytes(p));
     guarded_free(p->lse, (size_t)(p->batches * p->queries * p->heads) * 4);
     free(p->bad);
     free(p->abi_arrays);
@@ -501,151 +500,4 @@ void problem_finish(struct problem *p) {
     free((void *)p->launch.list_of);
     free((void *)p->launch.runs);
     free((void *)p->launch.owns);
-}
-
-// ---- what must come out
-// ---------------------------------------------------------------------------
-
-static void token_to_axes(const struct problem *p, int64_t token, int64_t *out) {
-    for (int a = p->pattern->axis_count - 1; a > 0; a--) {
-        out[a] = token % p->size[a];
-        token /= p->size[a];
-    }
-    out[0] = token;
-}
-
-struct row { // one query's expected output
-    double out[256], lse;
-    bool empty, poisoned;
-};
-
-static double logit(struct problem *p, struct eval_env *env, int64_t q, int64_t k) {
-    double s = 0;
-    for (int d = 0; d < p->dim; d++)
-        s +=
-            element(p, &p->q, q + d * p->q.dim_stride) * element(p, &p->k, k + d * p->k.dim_stride);
-    env->score = s * p->scale;
-    struct eval_failure failure = {0};
-    return p->pattern->score ? expr_eval(p->pattern->score, env, &failure).r : env->score;
-}
-
-static void expected_row(struct problem *p, int64_t batch, int64_t head, int64_t query,
-                         struct row *row, double *logits) {
-    struct eval_env env = environment(p, batch, head);
-    struct eval_failure failure = {0};
-    int64_t kv = head / (p->heads / p->kv_heads);
-    int64_t at = offset_of(&p->q, batch, head, query);
-    token_to_axes(p, query + p->launch.query_offset, env.query);
-    memset(row, 0, sizeof *row);
-    double most = -INFINITY, sum = 0;
-    row->empty = true;
-    for (int64_t key = 0; key < p->keys; key++) {
-        token_to_axes(p, key, env.key);
-        logits[key] = -INFINITY;
-        if (!expr_eval(p->pattern->keep, &env, &failure).b)
-            continue;
-        row->poisoned |= p->bad[(batch * p->kv_heads + kv) * p->keys + key];
-        logits[key] = logit(p, &env, at, offset_of(&p->k, batch, kv, key));
-        most = fmax(most, logits[key]);
-        row->empty = row->empty && logits[key] == -INFINITY;
-    }
-    for (int64_t key = 0; key < p->keys; key++) {
-        if (row->empty || logits[key] == -INFINITY)
-            continue;
-        double weight = exp(logits[key] - most);
-        sum += weight;
-        int64_t v = offset_of(&p->v, batch, kv, key);
-        for (int d = 0; d < p->dim; d++)
-            row->out[d] += weight * element(p, &p->v, v + d * p->v.dim_stride);
-    }
-    for (int d = 0; d < p->dim && !row->empty; d++)
-        row->out[d] /= sum;
-    row->lse = row->empty ? -INFINITY : most + log(sum);
-}
-
-struct tally {
-    double error, size;
-};
-
-// A row that keeps a bad key: elements that are not finite must not be so by accident.
-static void compare_poisoned(struct problem *p, int64_t at, const struct row *row,
-                             struct problem_result *result) {
-    for (int d = 0; d < p->dim; d++) {
-        double x = element(p, &p->o, at + d * p->o.dim_stride);
-        if ((bool)isfinite(x) != (bool)isfinite(row->out[d]))
-            result->wrong = isfinite(x) ? "a kept NaN was lost" : "NaN spread within a row";
-    }
-}
-
-static void compare_row(struct problem *p, int64_t batch, int64_t head, int64_t query,
-                        const struct row *row, struct problem_result *result, struct tally *tally) {
-    int64_t at = offset_of(&p->o, batch, head, query);
-    double lse = p->lse ? (double)p->lse[(batch * p->heads + head) * p->queries + query] : 0;
-    if (row->poisoned) {
-        compare_poisoned(p, at, row, result);
-        return;
-    }
-    result->rows_checked++;
-    result->rows_empty += row->empty;
-    for (int d = 0; d < p->dim; d++) {
-        double x = element(p, &p->o, at + d * p->o.dim_stride);
-        double error = fabs(x - row->out[d]);
-        if (isnan(x) || (row->empty && x != 0)) {
-            result->wrong = isnan(x) ? "NaN in the output" : "a row that keeps nothing is not 0";
-            result->row = query;
-            return;
-        }
-        tally->error += error * error;
-        tally->size += row->out[d] * row->out[d];
-        if (error / (1 + fabs(row->out[d])) > result->worst) {
-            result->worst = error / (1 + fabs(row->out[d]));
-            result->row = query;
-        }
-    }
-    if (!p->lse)
-        return;
-    if (row->empty) {
-        if (lse != -INFINITY)
-            result->wrong = "lse of a row that keeps nothing is not -inf";
-    } else {
-        result->worst_lse = fmax(result->worst_lse, fabs(lse - row->lse) / (1 + fabs(row->lse)));
-        if (isnan(lse))
-            result->wrong = "lse is NaN";
-    }
-}
-
-// Gaps between the elements of o must not have been written.
-static bool gaps_untouched(struct problem *p) {
-    uint8_t *written = calloc((size_t)p->o.elements, 1);
-    for (int64_t b = 0; b < p->batches; b++)
-        for (int64_t h = 0; h < p->heads; h++)
-            for (int64_t i = 0; i < p->queries; i++)
-                for (int d = 0; d < p->dim; d++)
-                    written[offset_of(&p->o, b, h, i) + d * p->o.dim_stride] = 1;
-    size_t bytes = element_bytes(p);
-    bool good = true;
-    for (int64_t at = 0; at < p->o.elements; at++)
-        for (size_t byte = 0; byte < bytes && !written[at]; byte++)
-            good = good && ((const uint8_t *)p->o.data)[(size_t)at * bytes + byte] == 0x7b;
-    free(written);
-    return good;
-}
-
-struct problem_result problem_check(struct problem *p) {
-    struct problem_result result = {0};
-    struct tally tally = {0, 0};
-    struct row *row = malloc(sizeof *row);
-    double *logits = malloc(sizeof *logits * (size_t)p->keys);
-    for (int64_t b = 0; b < p->batches; b++)
-        for (int64_t h = 0; h < p->heads; h++)
-            for (int64_t i = 0; i < p->queries; i++) {
-                expected_row(p, b, h, i, row, logits);
-                compare_row(p, b, h, i, row, &result, &tally);
-            }
-    if (!gaps_untouched(p))
-        result.wrong = "wrote between the elements of o";
-    result.relative_rms = sqrt(tally.error / (tally.size + 1e-300));
-    free(logits);
-    free(row);
-    return result;
 }

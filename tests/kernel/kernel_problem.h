@@ -68,6 +68,12 @@ struct problem_result {
 };
 struct problem_result problem_check(struct problem *p);
 
+// Between kernel_problem.c and kernel_expected.c.
+double problem_element(const struct problem *p, const struct tensor_buffer *t, int64_t at);
+size_t problem_element_bytes(const struct problem *p);
+int64_t problem_offset(const struct tensor_buffer *t, int64_t batch, int64_t head, int64_t token);
+struct eval_env problem_environment(const struct problem *p, int64_t batch, int64_t head);
+
 float half_to_float(uint16_t half, enum heddle_dtype dtype);
 uint16_t float_to_half(float x, enum heddle_dtype dtype);
 // A copy of `bytes` bytes that ends where memory ends.

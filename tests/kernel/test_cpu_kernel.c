@@ -54,7 +54,7 @@ struct choice { // what a test fixes; 0 (or -1): drawn
 };
 static const struct choice any = {.keep = -1, .score = -1, .dtype = -1, .lists = -1};
 
-static void draw_shape(struct problem *p, int axes, int *keep) {
+static void draw_shape(struct problem *p, int axes) {
     static const int64_t limits[] = {260, 20, 8};
     if (axes == 1) {
         p->size[0] = p->keys = 1 + problem_random(p, limits[0]);
@@ -71,7 +71,6 @@ static void draw_shape(struct problem *p, int axes, int *keep) {
     p->dilation = splits ? 1 + problem_random(p, 3) : 1;
     if (p->dilation > p->size[axes - 1])
         p->dilation = 1;
-    (void)keep;
 }
 
 static void draw(struct problem *p, struct arena *arena, const struct choice *choice) {
@@ -92,7 +91,7 @@ static void draw(struct problem *p, struct arena *arena, const struct choice *ch
     p->narrow = problem_random(p, 3) != 0;
     p->with_lse = problem_random(p, 4) != 0;
     p->scale = scales[problem_random(p, 3)] / (p->dim > 64 ? 4 : 1);
-    draw_shape(p, axes, &keep);
+    draw_shape(p, axes);
     p->pattern = test_pattern(arena, axes, keep, score, p->dilation);
     test_arguments(p);
     problem_build(p, choice->bad_values);

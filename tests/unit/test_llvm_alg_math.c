@@ -23,7 +23,7 @@ static void emit_function(struct llvm_unit *unit, int number) {
     struct llvm_alg alg;
     llvm_alg_init(&alg, unit, LANES, 32, 32, false);
     LLVMValueRef y = number == FAST_EXP2
-                         ? llvm_fast_exp2(unit, x)
+                         ? llvm_fast_exp2(unit, x, 5)
                          : alg.alg.math(&alg.alg, (enum alg_math)number, (aval){.v = x}).v;
     LLVMSetAlignment(LLVMBuildStore(unit->builder, y, LLVMGetParam(function, 1)), 4);
     LLVMBuildRetVoid(unit->builder);
