@@ -283,6 +283,12 @@ static const struct expr *over_range(const struct quantifier *quantifier, const 
     struct span span = quantifier->node->span;
     if (too_many(quantifier, set))
         return NULL;
+    if (set->deps & (DEP_QUERY | DEP_KEY | DEP_ARRAY | DEP_SCORE)) {
+        complain(place, set->span,
+                 "a quantified set must be the same for all positions; test the bounds inside: "
+                 "'any e in 0 .. 64 : e < q.i and ...'");
+        return NULL;
+    }
     if (place->variables >= MAX_VARS) {
         complain(place, span, "quantifiers nest at most %d deep", MAX_VARS);
         return NULL;

@@ -233,14 +233,35 @@ const struct expr *read_statements(struct unit *unit) {
     return NULL;
 }
 
-// Later stages walk the graph by recursion and the reference by the text form: both are bounded.
+static int count_operations(const struct expr *node, uint8_t *seen) {
+    if (seen[node->id])
+        return 0;
+    seen[node->id] = 1;
+    int count = 1;
+    for (int i = 0; i < node->arity; i++)
+        count += count_operations(node->args[i], seen);
+    return count;
+}
+
+// Later stages walk the graph by recursion and the reference by the text form, and compile time
+// grows faster than the number of operations: all three are bounded.
 static void check_extent(struct unit *unit, const struct expr *root, struct span span) {
-    if (root && root->depth > MAX_EXPR_DEPTH)
-        complain(&unit->place, span, "more than %d operations inside each other", MAX_EXPR_DEPTH);
-    else if (root && root->weight > MAX_EXPR_WEIGHT)
+    if (!root)
+        return;
+    uint8_t *seen = ARENA_ARRAY(unit->place.root->graph->arena, uint8_t, (size_t)root->id + 1);
+    int operations = root->depth > EXPR_DEPTH_LIMIT ? 0 : count_operations(root, seen);
+    if (root->depth > EXPR_DEPTH_LIMIT)
+        complain(&unit->place, span, "more than %d operations inside each other",
+                 EXPR_DEPTH_LIMIT);
+    else if (root->weight > EXPR_WEIGHT_LIMIT)
         complain(&unit->place, span,
                  "the pattern expands to too much: more than %d operations when written out",
-                 MAX_EXPR_WEIGHT);
+                 EXPR_WEIGHT_LIMIT);
+    else if (operations > MAX_OPERATIONS)
+        complain(&unit->place, span,
+                 "%d different operations in one expression, more than the %d that this version "
+                 "compiles; long lists belong into an input",
+                 operations, MAX_OPERATIONS);
 }
 
 static void check_extents(struct unit *unit) {
