@@ -260,7 +260,7 @@ static void check_extent(struct unit *unit, const struct expr *root, struct span
     else if (operations > MAX_OPERATIONS)
         complain(&unit->place, span,
                  "%d different operations in one expression, more than the %d that this version "
-                 "compiles; long lists belong into an input",
+                 "compiles; long lists belong in an input",
                  operations, MAX_OPERATIONS);
 }
 

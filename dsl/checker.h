@@ -32,7 +32,7 @@ enum {
     MAX_STEPS = 1000000,       // expressions lowered in one check, expansions included
     MAX_NODES = 800000,        // of a pattern's graph
     MAX_EXPANSION = 500,       // levels of expressions, calls and uses inside each other
-    MAX_OPERATIONS = 5000,     // different ones in `keep` (or `score`): code that compiles in seconds
+    MAX_OPERATIONS = 3000,     // different ones in `keep` (or `score`): code that compiles in seconds
     MAX_SET_ELEMENTS = 65536,
     MAX_SET_PARTS = 256, // `|`, `&` and `-` in one set
     MAX_DECLARED = 1024  // parameters, inputs, maps: of each
