@@ -24,8 +24,12 @@ struct ranges {
     struct box *boxes;
     uint8_t *known;
     struct box vars[MAX_VARS];
+    int64_t turns; // of the quantifiers around the node in hand, multiplied
     bool wide, failed;
 };
+
+// A pair may take so many turns of quantifiers, nested ones multiplied.
+static const int64_t MOST_TURNS = 65536;
 
 static struct box interval(int64_t lo, int64_t hi) {
     return (struct box){{.i = lo}, {.i = hi}, lo == hi ? 0 : 1, lo == hi ? lo : 0};
@@ -206,9 +210,14 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     struct box step = visit(r, node->args[2]);
     if (step.lo.i <= 0)
         refuse(r, node, "a step below 1", &step);
-    if (end.hi.i > begin.lo.i &&
-        end.hi.i - begin.lo.i > INT64_C(65536) * (step.lo.i > 0 ? step.lo.i : 1))
-        refuse(r, node, "a quantified set of over 65536 elements", NULL);
+    int64_t outer_turns = r->turns, length = 0, turns;
+    if (end.hi.i > begin.lo.i && __builtin_sub_overflow(end.hi.i, begin.lo.i, &length))
+        length = INT64_MAX;
+    turns = length / (step.lo.i > 0 ? step.lo.i : 1) + 1;
+    if (length > 0 && turns > MOST_TURNS / outer_turns + 1) {
+        refuse(r, node, "quantifiers of over 65536 turns, nested ones multiplied,", NULL);
+        return node->op == OP_COUNT ? interval(0, 0) : undecided();
+    }
     if (begin.lo.i >= end.hi.i) // no turn at all
         return node->op == OP_COUNT
                    ? interval(0, 0)
@@ -216,7 +225,9 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
                               NULL);
     struct box *variable = &r->vars[node->payload.ref.index], outer = *variable;
     *variable = interval(begin.lo.i, end.hi.i - 1);
+    r->turns = outer_turns * turns;
     visit(r, node->args[3]);
+    r->turns = outer_turns;
     *variable = outer;
     return node->op == OP_COUNT ? interval(0, end.hi.i - begin.lo.i) : undecided();
 }
@@ -244,7 +255,7 @@ static struct box visit(struct ranges *r, const struct expr *node) {
 
 enum heddle_status ranges_check(struct plan *plan, struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
-    struct ranges r = {.plan = plan, .error = error};
+    struct ranges r = {.plan = plan, .error = error, .turns = 1};
     alg_concrete_init(&r.alg);
     r.boxes = ARENA_ARRAY(&plan->arena, struct box, pattern->graph->count);
     r.known = ARENA_ARRAY(&plan->arena, uint8_t, pattern->graph->count);
