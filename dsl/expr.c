@@ -127,13 +127,11 @@ static void set_dependencies(struct expr *node) {
 static const struct expr *intern(struct expr_graph *graph, struct span span, enum op op,
                                  enum type type, int64_t payload, const struct expr *const *args,
                                  uint8_t arity) {
-    struct {
-        struct expr node;
-        const struct expr *args[MAX_EXPR_ARGS];
-    } proto;
-    memset(&proto, 0, sizeof proto);
+    // A node with room for its arguments behind it.
+    _Alignas(struct expr) char proto[sizeof(struct expr) + MAX_EXPR_ARGS * sizeof(struct expr *)];
+    memset(proto, 0, sizeof proto);
     assert(arity <= MAX_EXPR_ARGS);
-    struct expr *node = &proto.node;
+    struct expr *node = (struct expr *)proto;
     node->op = op;
     node->type = type;
     node->arity = arity;
