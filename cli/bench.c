@@ -1,6 +1,7 @@
 // heddle bench: the median over many runs.
 #include "cli/command.h"
 #include "cli/measure.h"
+#include "cli/target.h"
 
 struct bench_args {
     int64_t seed, repeat, warmup, threads;
@@ -20,17 +21,20 @@ struct bench {
     struct problem problem;
     struct plan *plan;
     struct tensors tensors;
+    struct target target;
+    struct gpu_run gpu;
 };
 
 static int prepare(struct bench *bench, const char *file) {
     static const struct tensor_files no_files;
-    int status = problem_check_target(&bench->problem_args);
+    int status = target_open(&bench->target, &bench->problem_args);
     if (status == EXIT_DONE)
         status = problem_load(&bench->problem, &bench->problem_args, file);
+    bench->problem.target = &bench->target;
     if (status == EXIT_DONE)
         status = problem_bind(&bench->problem, &bench->problem_args, NULL, false);
     if (status == EXIT_DONE)
-        status = problem_plan(&bench->problem, false, &bench->plan);
+        status = problem_plan(&bench->problem, &bench->problem_args, false, &bench->plan);
     if (status == EXIT_DONE)
         status =
             tensors_create(&bench->tensors, bench->plan, &no_files, (uint64_t)bench->args.seed);
@@ -49,18 +53,29 @@ static void report(const struct bench *bench, const struct timing *timing) {
     json_close(&json);
 }
 
+static int time_runs(struct bench *bench, struct timing *timing) {
+    const struct bench_args *args = &bench->args;
+    if (bench->target.kind == HEDDLE_TARGET_CPU)
+        return measure(bench->plan, &bench->tensors, args->threads, args->warmup, args->repeat,
+                       timing);
+    int status = gpu_run_create(&bench->gpu, &bench->target, bench->plan, &bench->tensors);
+    return status == EXIT_DONE ? gpu_run_measure(&bench->gpu, args->warmup, args->repeat, timing)
+                               : status;
+}
+
 static int execute(void *context, const char *file) {
     struct bench *bench = context;
     struct timing timing;
     int status = prepare(bench, file);
     if (status == EXIT_DONE)
-        status = measure(bench->plan, &bench->tensors, bench->args.threads, bench->args.warmup,
-                         bench->args.repeat, &timing);
+        status = time_runs(bench, &timing);
     if (status == EXIT_DONE)
         report(bench, &timing);
+    gpu_run_destroy(&bench->gpu);
     tensors_destroy(&bench->tensors);
     plan_destroy(bench->plan);
     problem_finish(&bench->problem);
+    target_close(&bench->target);
     return status;
 }
 

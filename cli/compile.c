@@ -18,8 +18,8 @@ struct compile_args {
 
 #define MEMBER(name) offsetof(struct compile_args, name)
 static const struct option_row compile_options[] = {
-    {"emit", 0, OPTION_TEXT, MEMBER(emit), "STAGE,...", "ast, pattern, facts, schedule, llvm, asm",
-     NULL},
+    {"emit", 0, OPTION_TEXT, MEMBER(emit), "STAGE,...",
+     "ast, pattern, facts, schedule, llvm, asm, ptx", NULL},
     {"output", 'o', OPTION_TEXT, MEMBER(output), "FILE", "(standard output)", NULL},
 };
 
@@ -151,7 +151,7 @@ static int dump_later(struct compile *compile, const char *stage, const char *fi
     if (status == EXIT_DONE && needs_plan(stage) && !compile->plan) {
         status = problem_bind(&compile->problem, &compile->problem_args, NULL, true);
         if (status == EXIT_DONE)
-            status = problem_plan(&compile->problem, false, &compile->plan);
+            status = problem_plan(&compile->problem, &compile->problem_args, false, &compile->plan);
     }
     struct error error = {0};
     if (status == EXIT_DONE && program_dump(compile->problem.program, compile->plan, stage,
@@ -174,9 +174,7 @@ static int write_out(const struct compile *compile) {
 
 static int execute(void *context, const char *file) {
     struct compile *compile = context;
-    int status = problem_check_target(&compile->problem_args);
-    if (status == EXIT_DONE)
-        status = choose_stages(compile);
+    int status = choose_stages(compile);
     for (int i = 0; status == EXIT_DONE && i < compile->stage_count; i++) {
         if (compile->stage_count > 1)
             strbuf_printf(&compile->out, "== %s ==\n", compile->stages[i]);

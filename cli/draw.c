@@ -199,8 +199,6 @@ static int execute(void *context, const char *file) {
     struct draw *draw = context;
     int status = choose_format(draw);
     if (status == EXIT_DONE)
-        status = problem_check_target(&draw->problem_args);
-    if (status == EXIT_DONE)
         status = problem_load(&draw->problem, &draw->problem_args, file);
     if (status == EXIT_DONE)
         status = problem_bind(&draw->problem, &draw->problem_args, NULL, false);
@@ -208,7 +206,7 @@ static int execute(void *context, const char *file) {
         status = usage_error("--head %" PRId64 " of --heads %" PRId64 "; they count from 0",
                              draw->args.head, draw->problem.spec.heads);
     if (status == EXIT_DONE)
-        status = problem_plan(&draw->problem, true, &draw->plan);
+        status = problem_plan(&draw->problem, &draw->problem_args, true, &draw->plan);
     if (status == EXIT_DONE)
         status = write_drawing(draw);
     picture_finish(&draw->picture);

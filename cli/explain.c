@@ -106,7 +106,7 @@ static void print_json(const struct explain *explain, const struct costs *costs)
     struct json json;
     json_open(&json, stdout);
     report_problem_json(&json, &explain->problem, plan);
-    json_text(&json, "target", "cpu");
+    json_text(&json, "target", plan->options.target == HEDDLE_TARGET_CUDA ? "cuda" : "cpu");
     json_int(&json, "pairs", costs->pairs);
     json_int(&json, "kept_pairs", costs->kept_pairs);
     json_bool(&json, "kept_exact", costs->kept_exact);
@@ -135,13 +135,11 @@ static void print_json(const struct explain *explain, const struct costs *costs)
 
 static int execute(void *context, const char *file) {
     struct explain *explain = context;
-    int status = problem_check_target(&explain->args);
-    if (status == EXIT_DONE)
-        status = problem_load(&explain->problem, &explain->args, file);
+    int status = problem_load(&explain->problem, &explain->args, file);
     if (status == EXIT_DONE)
         status = problem_bind(&explain->problem, &explain->args, NULL, false);
     if (status == EXIT_DONE)
-        status = problem_plan(&explain->problem, true, &explain->plan);
+        status = problem_plan(&explain->problem, &explain->args, true, &explain->plan);
     if (status == EXIT_DONE) {
         struct costs costs = count_costs(explain->plan);
         if (explain->args.json)

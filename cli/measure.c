@@ -3,6 +3,7 @@
 #include "cli/command.h"
 #include "cli/device.h"
 #include "cli/progress.h"
+#include "cli/target.h"
 #include "runtime/launch.h"
 
 #include <inttypes.h>
@@ -25,6 +26,14 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
+struct timing timing_of(double *ms, int64_t runs) {
+    qsort(ms, (size_t)runs, sizeof *ms, by_value);
+    return (struct timing){.median_ms = (ms[(runs - 1) / 2] + ms[runs / 2]) / 2,
+                           .least_ms = ms[0],
+                           .most_ms = ms[runs - 1],
+                           .runs = runs};
+}
+
 int measure(struct plan *plan, const struct tensors *tensors, int64_t threads, int64_t untimed,
             int64_t repeats, struct timing *out) {
     double *ms = calloc((size_t)repeats, sizeof *ms);
@@ -45,11 +54,7 @@ int measure(struct plan *plan, const struct tensors *tensors, int64_t threads, i
         progress_step(&progress, untimed + i + 1);
     }
     progress_end(&progress);
-    qsort(ms, (size_t)repeats, sizeof *ms, by_value);
-    *out = (struct timing){.median_ms = (ms[(repeats - 1) / 2] + ms[repeats / 2]) / 2,
-                           .least_ms = ms[0],
-                           .most_ms = ms[repeats - 1],
-                           .runs = repeats};
+    *out = timing_of(ms, repeats);
     free(ms);
     return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
 }
@@ -92,13 +97,35 @@ void report_problem_text(const struct problem *problem, const struct plan *plan)
            dtype_name(plan->dtype));
 }
 
+static bool on_gpu(const struct problem *problem) {
+    return problem->target && problem->target->kind == HEDDLE_TARGET_CUDA;
+}
+
+static void report_target_text(const struct problem *problem) {
+    struct cpu_device cpu;
+    if (on_gpu(problem)) {
+        const struct cuda_device *gpu = &problem->target->device;
+        printf("target       cuda: %s, %d multiprocessors, driver for CUDA %d.%d\n", gpu->name,
+               gpu->processors, gpu->driver / 1000, gpu->driver % 1000 / 10);
+        return;
+    }
+    cpu_device_query(&cpu);
+    printf("target       cpu: %s, %d threads\n", cpu.name, cpu.threads);
+}
+
+static void report_target_json(struct json *json, const struct problem *problem) {
+    struct cpu_device cpu;
+    if (!on_gpu(problem))
+        cpu_device_query(&cpu);
+    json_text(json, "target", on_gpu(problem) ? "cuda" : "cpu");
+    json_text(json, "device", on_gpu(problem) ? problem->target->device.name : cpu.name);
+}
+
 void report_text(const struct problem *problem, const struct plan *plan,
                  const struct figures *figures) {
-    struct cpu_device device;
-    cpu_device_query(&device);
     const struct timing *timing = &figures->timing;
     report_problem_text(problem, plan);
-    printf("target       cpu: %s, %d threads\n", device.name, device.threads);
+    report_target_text(problem);
     printf("density      %s%.4g %% of the pairs kept, %.4g %% computed\n",
            figures->kept_exact ? "" : "about ",
            100 * (double)figures->kept_pairs / (double)figures->pairs,
@@ -129,11 +156,8 @@ void report_problem_json(struct json *json, const struct problem *problem,
 
 void report_json(struct json *json, const struct problem *problem, const struct plan *plan,
                  const struct figures *figures) {
-    struct cpu_device device;
-    cpu_device_query(&device);
     report_problem_json(json, problem, plan);
-    json_text(json, "target", "cpu");
-    json_text(json, "device", device.name);
+    report_target_json(json, problem);
     json_int(json, "kept_pairs", figures->kept_pairs);
     json_bool(json, "kept_exact", figures->kept_exact);
     json_int(json, "computed_pairs", figures->computed_pairs);

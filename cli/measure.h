@@ -11,6 +11,9 @@ struct timing { // of the timed runs, in milliseconds
     int64_t runs;
 };
 
+// Sorts the times of `runs` runs in place.
+struct timing timing_of(double *ms, int64_t runs);
+
 // Runs `untimed` times, then `repeats` times against the clock. Exit status.
 int measure(struct plan *plan, const struct tensors *tensors, int64_t threads, int64_t untimed,
             int64_t repeats, struct timing *out);

@@ -3,6 +3,7 @@
 #include "cli/assign.h"
 #include "cli/command.h"
 #include "cli/progress.h"
+#include "cli/target.h"
 #include "runtime/shipped.h"
 
 #include <float.h>
@@ -33,8 +34,8 @@ const struct option_row problem_options[PROBLEM_OPTIONS] = {
     {"pattern", 0, OPTION_TEXT, MEMBER(pattern), "NAME",
      "(the one named like the file, else the last)", NULL},
     {"scale", 0, OPTION_REAL, MEMBER(scale), "X", "of the logits (1/sqrt(dim))", NULL},
-    {"target", 0, OPTION_CHOICE, MEMBER(target), "auto|cpu|cuda", "where to run (auto: the CPU)",
-     targets},
+    {"target", 0, OPTION_CHOICE, MEMBER(target), "auto|cpu|cuda",
+     "where to run (auto: a GPU, else the CPU)", targets},
     {"json", 0, OPTION_FLAG, MEMBER(json), "", "results as one JSON object", NULL},
 };
 
@@ -57,11 +58,10 @@ void problem_axes_text(const struct problem *problem, char *out, size_t room) {
                                  pattern->axes[i], problem->spec.sizes[i]);
 }
 
-int problem_check_target(const struct problem_args *args) {
-    if (args->target != HEDDLE_TARGET_CUDA + 1)
-        return EXIT_DONE;
-    complain("--target cuda: this version runs on the CPU only (--target cpu, or leave it out)");
-    return EXIT_DEVICE;
+enum heddle_target problem_target(const struct problem *problem, const struct problem_args *args) {
+    if (problem->target)
+        return problem->target->kind;
+    return args->target == HEDDLE_TARGET_CUDA + 1 ? HEDDLE_TARGET_CUDA : HEDDLE_TARGET_CPU;
 }
 
 // ---- the pattern ---------------------------------------------------------------------------
@@ -221,7 +221,9 @@ static int bind_numbers(struct problem *problem, const struct problem_args *args
 int problem_bind(struct problem *problem, const struct problem_args *args,
                  const struct problem_shape *shape, bool default_axes) {
     problem->spec = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
-    problem->spec.dtype = args->dtype ? (enum heddle_dtype)(args->dtype - 1) : HEDDLE_F32;
+    enum heddle_dtype usual =
+        problem_target(problem, args) == HEDDLE_TARGET_CUDA ? HEDDLE_BF16 : HEDDLE_F32;
+    problem->spec.dtype = args->dtype ? (enum heddle_dtype)(args->dtype - 1) : usual;
     // 0 stands for the default in the API. The least double makes every logit 0 all the same.
     bool zero = args->scale.given && args->scale.value == 0;
     problem->spec.scale = zero ? DBL_TRUE_MIN : args->scale.value;
@@ -235,8 +237,10 @@ int problem_bind(struct problem *problem, const struct problem_args *args,
     return status;
 }
 
-int problem_plan(const struct problem *problem, bool lists_only, struct plan **out_plan) {
-    struct plan_options options = {.lists_only = lists_only, .basis = -1};
+int problem_plan(const struct problem *problem, const struct problem_args *args, bool lists_only,
+                 struct plan **out_plan) {
+    struct plan_options options = {
+        .target = problem_target(problem, args), .lists_only = lists_only, .basis = -1};
     struct error error = {0};
     struct progress progress;
     progress_begin(&progress, lists_only ? "planning" : "planning and compiling", 0);

@@ -26,9 +26,12 @@ struct problem_shape {
     int64_t batch, heads, kv_heads, queries, keys, dim;
 };
 
+struct target; // cli/target.h
+
 struct problem {
     struct program *program;
-    struct heddle_problem spec; // points into what follows
+    const struct target *target; // what it will run on; NULL: as --target says, without a device
+    struct heddle_problem spec;  // points into what follows
     struct arena arena;
     struct npy *inputs; // by number in the pattern
 };
@@ -37,8 +40,8 @@ struct problem {
 //
 // The file that `name` means: a path, or the name of a shipped pattern. `out` has room for 4096.
 void problem_find_file(const char *name, char *out);
-// Refuses targets that are not there; says so when a GPU was asked for in vain.
-int problem_check_target(const struct problem_args *args);
+// What plans are made for: the target's kind, or cuda when --target says so.
+enum heddle_target problem_target(const struct problem *problem, const struct problem_args *args);
 // Compiles the pattern.
 int problem_load(struct problem *problem, const struct problem_args *args, const char *file);
 // Fills problem->spec. `shape` (or NULL) adds what tensor files know. With `default_axes`, a
@@ -46,7 +49,8 @@ int problem_load(struct problem *problem, const struct problem_args *args, const
 int problem_bind(struct problem *problem, const struct problem_args *args,
                  const struct problem_shape *shape, bool default_axes);
 // Makes the plan, with or without a kernel.
-int problem_plan(const struct problem *problem, bool lists_only, struct plan **out_plan);
+int problem_plan(const struct problem *problem, const struct problem_args *args, bool lists_only,
+                 struct plan **out_plan);
 void problem_finish(struct problem *problem);
 
 // The whole of a command that works on one pattern file: parses, calls execute, frees the

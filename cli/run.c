@@ -3,6 +3,7 @@
 #include "cli/measure.h"
 #include "cli/problem.h"
 #include "cli/progress.h"
+#include "cli/target.h"
 #include "cli/tensors.h"
 #include "runtime/reference.h"
 
@@ -40,19 +41,22 @@ struct run {
     struct plan *plan;
     struct tensors tensors;
     struct verify_result verified;
+    struct target target;
+    struct gpu_run gpu;
 };
 
 static int prepare(struct run *run, const char *file) {
     struct problem_shape shape;
-    int status = problem_check_target(&run->problem_args);
+    int status = target_open(&run->target, &run->problem_args);
     if (status == EXIT_DONE)
         status = problem_load(&run->problem, &run->problem_args, file);
+    run->problem.target = &run->target;
     if (status == EXIT_DONE)
         status = tensor_files_read(&run->files, run->args.q, run->args.k, run->args.v, &shape);
     if (status == EXIT_DONE)
         status = problem_bind(&run->problem, &run->problem_args, &shape, false);
     if (status == EXIT_DONE)
-        status = problem_plan(&run->problem, false, &run->plan);
+        status = problem_plan(&run->problem, &run->problem_args, false, &run->plan);
     if (status == EXIT_DONE)
         status = tensors_create(&run->tensors, run->plan, &run->files, (uint64_t)run->args.seed);
     return status;
@@ -128,23 +132,35 @@ static int report(const struct run *run, const struct timing *timing) {
     return EXIT_VERIFY;
 }
 
+static int time_runs(struct run *run, struct timing *timing) {
+    int64_t untimed = run->args.repeat > 1;
+    if (run->target.kind == HEDDLE_TARGET_CPU)
+        return measure(run->plan, &run->tensors, run->args.threads, untimed, run->args.repeat,
+                       timing);
+    int status = gpu_run_create(&run->gpu, &run->target, run->plan, &run->tensors);
+    if (status == EXIT_DONE)
+        status = gpu_run_measure(&run->gpu, untimed, run->args.repeat, timing);
+    return status == EXIT_DONE ? gpu_run_fetch(&run->gpu, &run->tensors) : status;
+}
+
 static int execute(void *context, const char *file) {
     struct run *run = context;
     struct timing timing;
     int status = prepare(run, file);
     if (status == EXIT_DONE)
-        status = measure(run->plan, &run->tensors, run->args.threads, run->args.repeat > 1,
-                         run->args.repeat, &timing);
+        status = time_runs(run, &timing);
     if (status == EXIT_DONE)
         status = write_results(run);
     if (status == EXIT_DONE && run->args.verify)
         status = verify(run);
     if (status == EXIT_DONE)
         status = report(run, &timing);
+    gpu_run_destroy(&run->gpu);
     tensors_destroy(&run->tensors);
     plan_destroy(run->plan);
     problem_finish(&run->problem);
     tensor_files_finish(&run->files);
+    target_close(&run->target);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include "compiler/pipeline.h"
 
 #include "compiler/cpu/cpu_kernel.h"
+#include "compiler/llvm/llvm_nvptx.h"
 #include "compiler/llvm/llvm_unit.h"
 
 #include <stdlib.h>
@@ -10,7 +11,7 @@
 #include <time.h>
 
 static const char *const STAGES[] = {"ast",  "pattern", "facts", "schedule",
-                                     "llvm", "asm",     "plan",  NULL};
+                                     "llvm", "asm",     "ptx",   "plan", NULL};
 
 const char *const *pipeline_stage_names(void) {
     return STAGES;
@@ -115,6 +116,12 @@ enum heddle_status program_create(const char *path, const char *text, size_t len
 void program_destroy(struct program *program) {
     if (!program)
         return;
+    while (program->ptx_kernels) {
+        struct ptx_kernel *next = program->ptx_kernels->next;
+        strbuf_finish(&program->ptx_kernels->ptx);
+        free(program->ptx_kernels);
+        program->ptx_kernels = next;
+    }
     while (program->kernels) {
         struct kernel *next = program->kernels->next;
         llvm_unit_destroy(program->kernels->unit);
@@ -249,5 +256,50 @@ enum heddle_status program_listing(struct program *program, const struct kernel_
         status = llvm_unit_verify(*out_unit, error);
     if (status == HEDDLE_OK)
         status = llvm_unit_optimize(*out_unit, error);
+    return status;
+}
+
+// ---- kernels for NVIDIA GPUs ------------------------------------------------------------------
+
+static enum heddle_status make_ptx(struct program *program, const struct sm90_spec *spec,
+                                   struct ptx_kernel *kernel, struct error *error) {
+    double begin = now_ms();
+    struct llvm_unit *unit;
+    kernel->spec = *spec;
+    enum heddle_status status = llvm_unit_create_nvptx("sm_90a", "+ptx80", &unit, error);
+    if (status == HEDDLE_OK)
+        status = sm90_kernel_emit(unit, program->pattern, spec, error);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_verify(unit, error);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_optimize_nvptx(unit, error);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_assembly(unit, &kernel->ptx, error);
+    llvm_unit_destroy(unit);
+    kernel->compile_ms = now_ms() - begin;
+    return status;
+}
+
+enum heddle_status program_ptx(struct program *program, const struct sm90_spec *spec,
+                               const struct ptx_kernel **out_kernel, struct error *error) {
+    enum heddle_status status = HEDDLE_OK;
+    pthread_mutex_lock(&program->mutex);
+    struct ptx_kernel *kernel = program->ptx_kernels;
+    while (kernel && memcmp(&kernel->spec, spec, sizeof *spec) != 0)
+        kernel = kernel->next;
+    if (!kernel) {
+        kernel = calloc(1, sizeof *kernel);
+        status = kernel ? make_ptx(program, spec, kernel, error) : out_of_memory(error);
+        if (status == HEDDLE_OK) {
+            kernel->next = program->ptx_kernels;
+            program->ptx_kernels = kernel;
+        } else if (kernel) {
+            strbuf_finish(&kernel->ptx);
+            free(kernel);
+            kernel = NULL;
+        }
+    }
+    pthread_mutex_unlock(&program->mutex);
+    *out_kernel = kernel;
     return status;
 }

@@ -7,6 +7,7 @@
 //   schedule  facts + problem -> basis, tile shapes        runtime/schedule.h
 //   emit      facts -> LLVM IR: planner                    compiler/planner/planner_emit.h
 //             pattern + dtype + dim -> LLVM IR: attention  compiler/cpu/cpu_kernel.h
+//             the same + tile shapes, for a GPU            compiler/sm90/sm90_kernel.h
 //   codegen   LLVM IR -> machine code                      compiler/llvm/llvm_unit.h
 //   plan      code + problem -> bound arguments, lists     runtime/plan.h
 //   launch    plan + tensors -> output                     runtime/launch.h
@@ -20,6 +21,7 @@
 #include "compiler/analyse/facts.h"
 #include "compiler/planner/planner_emit.h"
 #include "compiler/program.h"
+#include "compiler/sm90/sm90_kernel.h"
 
 struct kernel_spec {
     enum heddle_dtype dtype;
@@ -40,6 +42,16 @@ struct kernel {
 // as the program.
 enum heddle_status program_kernel(struct program *program, const struct kernel_spec *spec,
                                   const struct kernel **out_kernel, struct error *error);
+
+// The same for an NVIDIA GPU: PTX, which the driver assembles.
+struct ptx_kernel {
+    struct sm90_spec spec;
+    struct strbuf ptx;
+    double compile_ms;
+    struct ptx_kernel *next;
+};
+enum heddle_status program_ptx(struct program *program, const struct sm90_spec *spec,
+                               const struct ptx_kernel **out_kernel, struct error *error);
 
 // The jitted planner of an item side, compiled at most once per program. Thread-safe.
 enum heddle_status program_planner(struct program *program, enum side side,

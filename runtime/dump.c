@@ -20,6 +20,15 @@ static enum heddle_status dump_code(struct program *program, const struct plan *
     return status;
 }
 
+static enum heddle_status dump_ptx(const struct plan *plan, struct strbuf *out,
+                                   struct error *error) {
+    if (!plan->ptx)
+        return error_set(error, HEDDLE_BAD_ARGUMENT,
+                         "stage 'ptx' is of plans for a GPU: --target cuda");
+    strbuf_add(out, plan->ptx->ptx.text, plan->ptx->ptx.length);
+    return HEDDLE_OK;
+}
+
 enum heddle_status program_dump(struct program *program, const struct plan *plan, const char *stage,
                                 struct strbuf *out, struct error *error) {
     if (strcmp(stage, "pattern") == 0) {
@@ -34,6 +43,8 @@ enum heddle_status program_dump(struct program *program, const struct plan *plan
         return error_set(error, HEDDLE_BAD_ARGUMENT, "stage '%s' needs a problem", stage);
     if (strcmp(stage, "schedule") == 0)
         schedule_print(plan, out);
+    else if (strcmp(stage, "ptx") == 0)
+        return dump_ptx(plan, out, error);
     else if (strcmp(stage, "plan") == 0)
         plan_print(plan, out);
     else if (strcmp(stage, "llvm") == 0 || strcmp(stage, "asm") == 0)

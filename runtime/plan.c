@@ -2,8 +2,10 @@
 
 #include "runtime/plan.h"
 
+#include "compiler/cpu/cpu_kernel.h"
 #include "compiler/pipeline.h"
 #include "runtime/bind.h"
+#include "runtime/cuda/cuda_spec.h"
 #include "runtime/lists.h"
 #include "runtime/ranges.h"
 #include "runtime/schedule.h"
@@ -49,7 +51,25 @@ static enum heddle_status make_lists(struct plan *plan, struct error *error) {
     return status;
 }
 
+// What the target's kernel can take.
+static void set_limits(struct plan *plan) {
+    bool gpu = plan->options.target == HEDDLE_TARGET_CUDA;
+    plan->query_rows = gpu ? SM90_QUERY_ROWS : CPU_QUERY_ROWS;
+    plan->key_rows = gpu ? sm90_key_rows((int)plan->dim) : CPU_KEY_ROWS;
+}
+
+static enum heddle_status get_ptx(struct plan *plan, struct error *error) {
+    struct sm90_spec spec;
+    double begin = now_ms();
+    cuda_spec(plan, &spec);
+    enum heddle_status status = program_ptx(plan->program, &spec, &plan->ptx, error);
+    plan->compile_ms = now_ms() - begin;
+    return status;
+}
+
 static enum heddle_status get_kernel(struct plan *plan, struct error *error) {
+    if (plan->options.target == HEDDLE_TARGET_CUDA)
+        return get_ptx(plan, error);
     const struct kernel_spec spec = {plan->dtype, (int)plan->dim, true};
     const struct kernel *kernel;
     double begin = now_ms();
@@ -70,6 +90,7 @@ static enum heddle_status fill(struct plan *plan, const struct heddle_problem *p
     plan->arena.escape = &escape;
     double begin = now_ms();
     enum heddle_status status = bind(plan, problem, error);
+    set_limits(plan);
     if (status == HEDDLE_OK)
         status = make_lists(plan, error);
     plan->plan_ms = now_ms() - begin;

@@ -12,7 +12,8 @@
 #include <stdbool.h>
 
 struct plan_options {
-    bool lists_only; // no kernel: explain, draw, tests
+    enum heddle_target target; // HEDDLE_TARGET_CUDA, else the CPU
+    bool lists_only;           // no kernel: explain, draw, tests
     bool key_major;  // lists of query boxes per key box (backward's side); implies lists_only
     int basis;       // force a basis (index into facts), -1: chosen by counting
     int64_t query_tile[ABI_AXES], key_tile[ABI_AXES]; // force tile shapes; all 0: chosen
@@ -45,11 +46,14 @@ struct plan {
     struct abi_launch launch;
     int basis;                    // which of the facts' bases
     int basis_axes;               // how many basis axes are in use
+    int64_t query_rows, key_rows; // most rows of an item, and a tile's keys, on the target
     int64_t query_tile[ABI_AXES]; // box extents of an item
     int64_t row_count;            // rows of launch.list_of's values (classes x batches)
     struct plan_counts counts;
 
-    const struct kernel *kernel; // compiler/pipeline.h; NULL with lists_only
+    // compiler/pipeline.h; of the plan's target, and NULL with lists_only.
+    const struct kernel *kernel;
+    const struct ptx_kernel *ptx;
     double plan_ms, compile_ms;
 };
 

@@ -2,7 +2,6 @@
 
 #include "runtime/schedule.h"
 
-#include "compiler/cpu/cpu_kernel.h"
 #include "compiler/pipeline.h"
 #include "runtime/lists.h"
 
@@ -88,8 +87,8 @@ static void try_shapes(struct search *search, const int64_t *query, const int64_
 static void try_basis(struct search *search) {
     struct plan *plan = search->plan;
     const struct plan_options *options = &plan->options;
-    struct shape_list queries = shapes_of(plan->basis_axes, CPU_QUERY_ROWS);
-    struct shape_list keys = shapes_of(plan->basis_axes, CPU_KEY_ROWS);
+    struct shape_list queries = shapes_of(plan->basis_axes, plan->query_rows);
+    struct shape_list keys = shapes_of(plan->basis_axes, plan->key_rows);
     if (is_forced(options->query_tile)) {
         queries.count = 0;
         add_shape(&queries, options->query_tile[0], options->query_tile[1], options->query_tile[2]);

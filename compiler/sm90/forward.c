@@ -1,0 +1,162 @@
+// The forward kernel: shared memory's layout, the entry, and who does what.
+//
+//   thread 0            barriers
+//   warpgroup 0         producer (sm90_producer.c)
+//   warpgroups 1, 2     consumers of 64 query rows each (sm90_consumer.c)
+//
+// Blocks are persistent: block b takes work b, b + blocks, ... of the launch's order.
+#include "compiler/sm90/sm90_emit.h"
+
+#include <setjmp.h>
+#include <stddef.h>
+#include <string.h>
+
+enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128, RECORD_BYTES = 48 };
+
+int sm90_key_rows(int dim) {
+    return dim <= 128 ? 128 : dim <= 192 ? 96 : 64;
+}
+
+static int round_up(int value, int to) {
+    return (value + to - 1) / to * to;
+}
+
+struct sm90_shape sm90_shape(int dim, int key_rows) {
+    struct sm90_shape shape = {.key_rows = key_rows};
+    shape.chunks = round_up(dim, 64) / 64;
+    shape.dim_steps = round_up(dim, 16) / 16;
+    shape.output_dim = round_up(dim, 8);
+    shape.query_bytes = shape.chunks * SM90_QUERY_ROWS * CHUNK_BYTES;
+    shape.tile_bytes = shape.chunks * key_rows * CHUNK_BYTES;
+    shape.stages = 2;
+    shape.query_buffers = 2;
+    int records = 1024 + 256; // barriers and records, and aligning the base
+    while (shape.query_buffers > 1 &&
+           shape.query_buffers * shape.query_bytes + 2 * shape.stages * shape.tile_bytes + records >
+               SM90_SHARED_LIMIT)
+        shape.query_buffers--;
+    shape.query_at = 0;
+    shape.key_at = shape.query_buffers * shape.query_bytes;
+    shape.value_at = shape.key_at + shape.stages * shape.tile_bytes;
+    shape.tile_record_at = shape.value_at + shape.stages * shape.tile_bytes;
+    shape.item_record_at = shape.tile_record_at + shape.stages * RECORD_BYTES;
+    shape.barrier_at = shape.item_record_at + 2 * 16;
+    shape.shared_bytes = shape.barrier_at + 8 * (2 * shape.query_buffers + 4 * shape.stages);
+    return shape;
+}
+
+int64_t sm90_tables_at(const struct pattern *pattern) {
+    return SM90_PARAM + 8 * (int64_t)pattern->scalar_count;
+}
+
+int64_t sm90_arrays_at(const struct pattern *pattern) {
+    return sm90_tables_at(pattern) + 8 * (int64_t)pattern->table_count;
+}
+
+int64_t sm90_args_bytes(const struct pattern *pattern) {
+    int64_t arrays = (int64_t)pattern->input_count + pattern->map_count;
+    int64_t bytes = sm90_arrays_at(pattern) + arrays * (int64_t)sizeof(struct sm90_array);
+    return (bytes + 63) / 64 * 64;
+}
+
+// ---- the function -------------------------------------------------------------------------------
+
+static void text_attribute(struct sm90_emit *e, unsigned index, const char *name,
+                           const char *value) {
+    LLVMAttributeRef attribute = LLVMCreateStringAttribute(
+        e->unit->context, name, (unsigned)strlen(name), value, (unsigned)strlen(value));
+    LLVMAddAttributeAtIndex(e->function, index, attribute);
+}
+
+static void enum_attribute(struct sm90_emit *e, unsigned index, const char *name, uint64_t value) {
+    unsigned kind = LLVMGetEnumAttributeKindForName(name, strlen(name));
+    LLVMAddAttributeAtIndex(e->function, index,
+                            LLVMCreateEnumAttribute(e->unit->context, kind, value));
+}
+
+// The parameter stays where it is (grid_constant): tensor maps are read from there by address.
+static void declare_kernel(struct sm90_emit *e) {
+    struct llvm_unit *unit = e->unit;
+    LLVMTypeRef type = LLVMFunctionType(unit->void_type, &unit->ptr, 1, false);
+    e->function = LLVMAddFunction(unit->module, "heddle_attention", type);
+    LLVMSetFunctionCallConv(e->function, PTX_KERNEL);
+    text_attribute(e, (unsigned)LLVMAttributeFunctionIndex, "nvvm.maxntid", "384");
+    text_attribute(e, (unsigned)LLVMAttributeFunctionIndex, "nvvm.minctasm", "1");
+    enum_attribute(e, (unsigned)LLVMAttributeFunctionIndex, "nounwind", 0);
+    LLVMTypeRef words = LLVMArrayType2(unit->i64, (uint64_t)sm90_args_bytes(e->pattern) / 8);
+    unsigned byval = LLVMGetEnumAttributeKindForName("byval", 5);
+    LLVMAddAttributeAtIndex(e->function, 1, LLVMCreateTypeAttribute(unit->context, byval, words));
+    enum_attribute(e, 1, "align", 64);
+    text_attribute(e, 1, "nvvm.grid_constant", "");
+    e->args = LLVMGetParam(e->function, 0);
+    LLVMValueRef shared = LLVMAddGlobalInAddressSpace(unit->module, LLVMArrayType2(unit->i8, 0),
+                                                      "heddle_shared", SHARED_SPACE);
+    LLVMSetAlignment(shared, 1024);
+    LLVMBasicBlockRef entry = LLVMAppendBasicBlockInContext(unit->context, e->function, "entry");
+    LLVMPositionBuilderAtEnd(e->b, entry);
+    e->shared = LLVMBuildPtrToInt(e->b, shared, unit->i32, "");
+}
+
+static void synchronize_block(struct sm90_emit *e) {
+    sm90_asm(e, NULL, "barrier.sync.aligned 0;", "~{memory}", NULL, 0);
+}
+
+static void emit_kernel(struct sm90_emit *e) {
+    struct llvm_if test;
+    declare_kernel(e);
+    LLVMValueRef thread = sm90_thread(e), zero = sm90_i32(e, 0);
+    llvm_if_begin(e->unit, &test, LLVMBuildICmp(e->b, LLVMIntEQ, thread, zero, ""), "init");
+    sm90_barrier_init(e);
+    llvm_if_end(&test);
+    synchronize_block(e);
+    LLVMValueRef warpgroup = LLVMBuildLShr(e->b, thread, sm90_i32(e, 7), "");
+    llvm_if_begin(e->unit, &test, LLVMBuildICmp(e->b, LLVMIntEQ, warpgroup, zero, ""), "producers");
+    sm90_producer(e);
+    llvm_if_else(&test);
+    sm90_consumer(e, warpgroup);
+    llvm_if_end(&test);
+    LLVMBuildRetVoid(e->b);
+}
+
+// ---- the stage ----------------------------------------------------------------------------------
+
+static bool score_reads_places(const struct pattern *pattern) {
+    return pattern->score && (pattern->score->deps & (DEP_QUERY | DEP_KEY));
+}
+
+static void emit(struct llvm_unit *unit, const struct pattern *pattern,
+                 const struct sm90_spec *spec, struct arena *arena) {
+    int keys = spec->key_tile[0] * spec->key_tile[1] * spec->key_tile[2];
+    struct sm90_emit e = {.unit = unit,
+                          .b = unit->builder,
+                          .pattern = pattern,
+                          .spec = spec,
+                          .shape = sm90_shape(spec->dim, keys),
+                          .arena = arena,
+                          .full_needs_place = score_reads_places(pattern)};
+    e.logit_count = keys / 2;
+    e.output_count = e.shape.output_dim / 2;
+    e.weight_count = keys / 4;
+    emit_kernel(&e);
+}
+
+enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern *pattern,
+                                    const struct sm90_spec *spec, struct error *error) {
+    if (spec->dtype == HEDDLE_F32)
+        return error_set(error, HEDDLE_LIMIT,
+                         "the CUDA target multiplies bf16 and fp16; fp32 runs on the CPU");
+    if (sm90_args_bytes(pattern) > 4096)
+        return error_set(error, HEDDLE_LIMIT,
+                         "the pattern has more parameters and inputs than a kernel can take");
+    struct arena arena;
+    jmp_buf escape;
+    arena_init(&arena, 0);
+    arena.escape = &escape;
+    if (setjmp(escape)) {
+        arena_finish(&arena);
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "out of memory while emitting a kernel");
+    }
+    emit(unit, pattern, spec, &arena);
+    arena_finish(&arena);
+    return HEDDLE_OK;
+}

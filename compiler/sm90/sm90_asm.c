@@ -1,0 +1,204 @@
+// PTX that LLVM has no operation for, and the small steps around it. Labels inside inline assembly
+// carry ${:uid}, since LLVM may copy a block.
+#include "compiler/sm90/sm90_emit.h"
+
+#include <assert.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+enum { GLOBAL_SPACE = 1 };
+
+LLVMValueRef sm90_i32(struct sm90_emit *e, int64_t value) {
+    return llvm_int(e->unit->i32, value);
+}
+
+LLVMValueRef sm90_add(struct sm90_emit *e, LLVMValueRef x, LLVMValueRef y) {
+    return LLVMBuildAdd(e->b, x, y, "");
+}
+
+LLVMValueRef sm90_add_const(struct sm90_emit *e, LLVMValueRef x, int64_t value) {
+    return value ? LLVMBuildAdd(e->b, x, llvm_int(LLVMTypeOf(x), value), "") : x;
+}
+
+LLVMValueRef sm90_mul_const(struct sm90_emit *e, LLVMValueRef x, int64_t value) {
+    return value == 1 ? x : LLVMBuildMul(e->b, x, llvm_int(LLVMTypeOf(x), value), "");
+}
+
+static LLVMValueRef inline_ptx(struct sm90_emit *e, LLVMTypeRef type, const char *text,
+                               const char *constraints, LLVMValueRef *args, int count,
+                               bool effects) {
+    enum { MOST_ARGS = 512 };
+    LLVMTypeRef types[MOST_ARGS];
+    assert(count <= MOST_ARGS);
+    for (int i = 0; i < count; i++)
+        types[i] = LLVMTypeOf(args[i]);
+    LLVMTypeRef function =
+        LLVMFunctionType(type ? type : e->unit->void_type, types, (unsigned)count, false);
+    LLVMValueRef body =
+        LLVMGetInlineAsm(function, text, strlen(text), constraints, strlen(constraints), effects,
+                         false, LLVMInlineAsmDialectATT, false);
+    return LLVMBuildCall2(e->b, function, body, args, (unsigned)count, "");
+}
+
+LLVMValueRef sm90_asm(struct sm90_emit *e, LLVMTypeRef type, const char *text,
+                      const char *constraints, LLVMValueRef *args, int count) {
+    return inline_ptx(e, type, text, constraints, args, count, true);
+}
+
+LLVMValueRef sm90_pure(struct sm90_emit *e, LLVMTypeRef type, const char *text,
+                       const char *constraints, LLVMValueRef *args, int count) {
+    return inline_ptx(e, type, text, constraints, args, count, false);
+}
+
+// ---- memory -------------------------------------------------------------------------------------
+
+LLVMValueRef sm90_arg_at(struct sm90_emit *e, int64_t offset, LLVMTypeRef type) {
+    return llvm_load_field(e->unit, e->args, (size_t)offset, type, "");
+}
+
+LLVMValueRef sm90_global(struct sm90_emit *e, LLVMValueRef base, LLVMValueRef index, int64_t size) {
+    LLVMValueRef wide =
+        LLVMTypeOf(index) == e->unit->i64 ? index : LLVMBuildZExt(e->b, index, e->unit->i64, "");
+    return sm90_add(e, base, sm90_mul_const(e, wide, size));
+}
+
+LLVMValueRef sm90_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMTypeRef type) {
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->unit->context, GLOBAL_SPACE);
+    LLVMValueRef to = LLVMBuildIntToPtr(e->b, sm90_add_const(e, at, offset), pointer, "");
+    return LLVMBuildLoad2(e->b, type, to, "");
+}
+
+LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset) {
+    LLVMValueRef args[] = {sm90_add_const(e, at, offset)};
+    return sm90_asm(e, e->unit->i32, "ld.shared.b32 $0, [$1];", "=r,r,~{memory}", args, 1);
+}
+
+void sm90_shared_store4(struct sm90_emit *e, LLVMValueRef at, int64_t offset,
+                        LLVMValueRef *values) {
+    LLVMValueRef args[] = {sm90_add_const(e, at, offset), values[0], values[1], values[2],
+                           values[3]};
+    sm90_asm(e, NULL, "st.shared.v4.b32 [$0], {$1, $2, $3, $4};", "r,r,r,r,r,~{memory}", args, 5);
+}
+
+LLVMValueRef sm90_thread(struct sm90_emit *e) {
+    return sm90_asm(e, e->unit->i32, "mov.u32 $0, %tid.x;", "=r", NULL, 0);
+}
+
+LLVMValueRef sm90_block(struct sm90_emit *e) {
+    return sm90_asm(e, e->unit->i32, "mov.u32 $0, %ctaid.x;", "=r", NULL, 0);
+}
+
+LLVMValueRef sm90_block_count(struct sm90_emit *e) {
+    return sm90_asm(e, e->unit->i32, "mov.u32 $0, %nctaid.x;", "=r", NULL, 0);
+}
+
+// ---- barriers -----------------------------------------------------------------------------------
+
+static int log2_of(int power) {
+    return __builtin_ctz((unsigned)power);
+}
+
+LLVMValueRef sm90_stage(struct sm90_emit *e, LLVMValueRef count, int stages) {
+    return LLVMBuildAnd(e->b, count, sm90_i32(e, stages - 1), "");
+}
+
+LLVMValueRef sm90_parity(struct sm90_emit *e, LLVMValueRef count, int stages) {
+    LLVMValueRef round = LLVMBuildLShr(e->b, count, sm90_i32(e, log2_of(stages)), "");
+    return LLVMBuildAnd(e->b, round, sm90_i32(e, 1), "");
+}
+
+static int barrier_offset(struct sm90_emit *e, enum sm90_barrier kind) {
+    int queries = e->shape.query_buffers, stages = e->shape.stages;
+    int before = kind <= SM90_KEY_FULL ? (int)kind * queries
+                                       : 2 * queries + ((int)kind - SM90_KEY_FULL) * stages;
+    return e->shape.barrier_at + 8 * before;
+}
+
+LLVMValueRef sm90_barrier_at(struct sm90_emit *e, enum sm90_barrier kind, LLVMValueRef stage) {
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 8));
+    return sm90_add_const(e, at, barrier_offset(e, kind));
+}
+
+void sm90_barrier_init(struct sm90_emit *e) {
+    enum { WARPS = SM90_CONSUMERS * 4 };
+    static const int arrivals[] = {1, WARPS, 1, WARPS, 1, SM90_CONSUMERS};
+    for (int kind = 0; kind < SM90_BARRIER_KINDS; kind++) {
+        int count = kind < SM90_KEY_FULL ? e->shape.query_buffers : e->shape.stages;
+        for (int stage = 0; stage < count; stage++) {
+            LLVMValueRef args[] = {sm90_barrier_at(e, (enum sm90_barrier)kind, sm90_i32(e, stage)),
+                                   sm90_i32(e, arrivals[kind])};
+            sm90_asm(e, NULL, "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r,~{memory}", args, 2);
+        }
+    }
+    sm90_asm(e, NULL, "fence.mbarrier_init.release.cluster; fence.proxy.async.shared::cta;",
+             "~{memory}", NULL, 0);
+}
+
+void sm90_wait(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef parity) {
+    LLVMValueRef args[] = {barrier, parity};
+    sm90_asm(e, NULL,
+             "{ .reg .pred p; WAIT${:uid}: "
+             "mbarrier.try_wait.parity.shared::cta.b64 p, [$0], $1; @p bra DONE${:uid}; "
+             "bra WAIT${:uid}; DONE${:uid}: }",
+             "r,r,~{memory}", args, 2);
+}
+
+void sm90_arrive(struct sm90_emit *e, LLVMValueRef barrier) {
+    sm90_asm(e, NULL, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r,~{memory}", &barrier, 1);
+}
+
+void sm90_expect(struct sm90_emit *e, LLVMValueRef barrier, int bytes) {
+    LLVMValueRef args[] = {barrier, sm90_i32(e, bytes)};
+    sm90_asm(e, NULL, "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,~{memory}",
+             args, 2);
+}
+
+// The warp's reads of the stage are over: __syncwarp, then its first lane arrives.
+void sm90_arrive_warp(struct sm90_emit *e, LLVMValueRef barrier) {
+    sm90_asm(e, NULL,
+             "{ .reg .pred p; .reg .b32 l; bar.warp.sync 0xffffffff; mov.u32 l, %laneid; "
+             "setp.eq.u32 p, l, 0; @p mbarrier.arrive.shared::cta.b64 _, [$0]; }",
+             "r,~{memory}", &barrier, 1);
+}
+
+// For stages that wgmma alone reads: its completion covers the whole warpgroup.
+void sm90_arrive_group(struct sm90_emit *e, LLVMValueRef barrier) {
+    sm90_asm(e, NULL,
+             "{ .reg .pred p; .reg .b32 t; mov.u32 t, %tid.x; and.b32 t, t, 127; "
+             "setp.eq.u32 p, t, 0; @p mbarrier.arrive.shared::cta.b64 _, [$0]; }",
+             "r,~{memory}", &barrier, 1);
+}
+
+void sm90_set_registers(struct sm90_emit *e, bool more, int count) {
+    char text[64];
+    snprintf(text, sizeof text, "setmaxnreg.%s.sync.aligned.u32 %d;", more ? "inc" : "dec", count);
+    sm90_asm(e, NULL, text, "", NULL, 0);
+}
+
+// ---- copies -------------------------------------------------------------------------------------
+
+// A box of the tensor: 64 columns from `column`, the tile's extents from at[] along the basis axes
+// in use, one head. What lies outside of the tensor arrives as zeros.
+void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int column,
+                   const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier) {
+    static const char *const texts[] = {
+        "cp.async.bulk.tensor.3d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[$0], [$1, {$2, $4, $3}], [$5];",
+        "cp.async.bulk.tensor.4d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[$0], [$1, {$2, $4, $5, $3}], [$6];",
+        "cp.async.bulk.tensor.5d.shared::cluster.global.mbarrier::complete_tx::bytes "
+        "[$0], [$1, {$2, $4, $5, $6, $3}], [$7];"};
+    static const char *const constraints[] = {"r,l,r,r,r,r,~{memory}", "r,l,r,r,r,r,r,~{memory}",
+                                              "r,l,r,r,r,r,r,r,~{memory}"};
+    int axes = e->spec->axes, count = 0;
+    LLVMValueRef args[8];
+    args[count++] = to;
+    args[count++] = map;
+    args[count++] = sm90_i32(e, column);
+    args[count++] = head;
+    for (int a = ABI_AXES - 1; a >= ABI_AXES - axes; a--) // the fastest first
+        args[count++] = at[a];
+    args[count++] = barrier;
+    sm90_asm(e, NULL, texts[axes - 1], constraints[axes - 1], args, count);
+}

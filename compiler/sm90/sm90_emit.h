@@ -1,0 +1,154 @@
+// Inside compiler/sm90/: the state of one kernel's emission, and the tile primitives.
+//
+// A tile of logits S is 64 queries x key_rows keys per warpgroup, spread over its threads as wgmma
+// leaves it: thread `lane` of warp w holds, for rows 16 w + lane / 4 (r = 0) and 8 below (r = 1),
+// columns 8 j + 2 (lane % 4) + {0, 1}. In `logits`, element 4 j + 2 r + e.
+#ifndef HEDDLE_COMPILER_SM90_EMIT_H
+#define HEDDLE_COMPILER_SM90_EMIT_H
+
+#include "compiler/base/arena.h"
+#include "compiler/llvm/llvm_build.h"
+#include "compiler/sm90/sm90_kernel.h"
+
+enum { SM90_MAX_LOGITS = 128, SM90_MAX_OUTPUT = 128, SM90_MAX_WEIGHTS = 64, SM90_ROWS = 2 };
+
+// A tile's flags, in its record.
+enum { SM90_FLAG_PARTIAL = 1, SM90_FLAG_LAST = 2, SM90_FLAG_NEVER = 1 << 30 };
+
+struct sm90_emit {
+    struct llvm_unit *unit;
+    LLVMBuilderRef b;
+    const struct pattern *pattern;
+    const struct sm90_spec *spec;
+    struct sm90_shape shape;
+    struct arena *arena;
+    LLVMValueRef function, args;                 // the kernel and its parameter
+    LLVMValueRef shared;                         // i32: base of shared memory
+    int logit_count, output_count, weight_count; // registers of a thread
+    bool full_needs_place;                       // the score reads coordinates
+};
+
+// ---- small steps (sm90_asm.c) -------------------------------------------------------------------
+
+LLVMValueRef sm90_i32(struct sm90_emit *e, int64_t value);
+LLVMValueRef sm90_add(struct sm90_emit *e, LLVMValueRef x, LLVMValueRef y);
+LLVMValueRef sm90_add_const(struct sm90_emit *e, LLVMValueRef x, int64_t value);
+LLVMValueRef sm90_mul_const(struct sm90_emit *e, LLVMValueRef x, int64_t value);
+// Inline PTX. `type` NULL: no result.
+LLVMValueRef sm90_asm(struct sm90_emit *e, LLVMTypeRef type, const char *text,
+                      const char *constraints, LLVMValueRef *args, int count);
+// The same without effects: a function of its arguments, free to move.
+LLVMValueRef sm90_pure(struct sm90_emit *e, LLVMTypeRef type, const char *text,
+                       const char *constraints, LLVMValueRef *args, int count);
+// A field of the kernel's parameter.
+LLVMValueRef sm90_arg_at(struct sm90_emit *e, int64_t offset, LLVMTypeRef type);
+#define SM90_ARG(e, field, type) sm90_arg_at(e, offsetof(struct sm90_args, field), type)
+#define SM90_ARG_AT(e, field, number, type)                                                        \
+    sm90_arg_at(e, offsetof(struct sm90_args, field) + 8 * (size_t)(number), type)
+// Global memory at base (an address, i64) + index * size + offset.
+LLVMValueRef sm90_global(struct sm90_emit *e, LLVMValueRef base, LLVMValueRef index, int64_t size);
+LLVMValueRef sm90_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMTypeRef type);
+LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset);
+void sm90_shared_store4(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMValueRef *values);
+LLVMValueRef sm90_thread(struct sm90_emit *e); // tid.x, opaque to hoisting
+LLVMValueRef sm90_block(struct sm90_emit *e);
+LLVMValueRef sm90_block_count(struct sm90_emit *e);
+
+// ---- barriers and copies (sm90_asm.c) -----------------------------------------------------------
+
+enum sm90_barrier {
+    SM90_QUERY_FULL,
+    SM90_QUERY_EMPTY,
+    SM90_KEY_FULL,
+    SM90_KEY_EMPTY,
+    SM90_VALUE_FULL,
+    SM90_VALUE_EMPTY,
+    SM90_BARRIER_KINDS
+};
+// How a running count of tiles (or items) maps to a stage and the parity of its phase.
+LLVMValueRef sm90_stage(struct sm90_emit *e, LLVMValueRef count, int stages);
+LLVMValueRef sm90_parity(struct sm90_emit *e, LLVMValueRef count, int stages);
+LLVMValueRef sm90_barrier_at(struct sm90_emit *e, enum sm90_barrier kind, LLVMValueRef stage);
+void sm90_barrier_init(struct sm90_emit *e); // by one thread
+void sm90_wait(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef parity);
+void sm90_arrive(struct sm90_emit *e, LLVMValueRef barrier);            // one thread
+void sm90_expect(struct sm90_emit *e, LLVMValueRef barrier, int bytes); // and arrives
+void sm90_arrive_warp(struct sm90_emit *e, LLVMValueRef barrier);       // one per warp
+void sm90_arrive_group(struct sm90_emit *e, LLVMValueRef barrier);      // one per warpgroup
+void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int column,
+                   const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier);
+void sm90_set_registers(struct sm90_emit *e, bool more, int count);
+
+// ---- products (sm90_multiply.c) -----------------------------------------------------------------
+
+LLVMValueRef sm90_query_descriptor(struct sm90_emit *e, LLVMValueRef address);
+LLVMValueRef sm90_key_descriptor(struct sm90_emit *e, LLVMValueRef address);
+LLVMValueRef sm90_value_descriptor(struct sm90_emit *e, LLVMValueRef address);
+void sm90_fence(struct sm90_emit *e);
+void sm90_commit(struct sm90_emit *e);
+// S = Q K^T, asynchronous.
+void sm90_issue_logits(struct sm90_emit *e, LLVMValueRef query, LLVMValueRef key,
+                       LLVMValueRef *logits);
+// O += P V, asynchronous; `output` is replaced.
+void sm90_issue_output(struct sm90_emit *e, LLVMValueRef *output, const LLVMValueRef *weights,
+                       LLVMValueRef value);
+// Until at most `pending` groups are in flight; the registers may be read afterwards.
+void sm90_wait_products(struct sm90_emit *e, int pending, LLVMValueRef *registers, int count);
+
+// ---- softmax (sm90_softmax.c) -------------------------------------------------------------------
+
+struct sm90_softmax {                                // base 2, by row of the thread
+    LLVMValueRef maximum[SM90_ROWS], sum[SM90_ROWS]; // of raw or scaled logits; this thread's part
+    LLVMValueRef rescale[SM90_ROWS];                 // what the last tile made of earlier output
+};
+void sm90_softmax_begin(struct sm90_emit *e, struct sm90_softmax *softmax);
+// logits -> probabilities, in place.
+void sm90_softmax_tile(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMValueRef *logits);
+void sm90_pack(struct sm90_emit *e, const LLVMValueRef *probabilities, LLVMValueRef *weights);
+// Two floats as a word of two elements, rounded to nearest even.
+LLVMValueRef sm90_pack_pair(struct sm90_emit *e, LLVMValueRef low, LLVMValueRef high);
+LLVMValueRef sm90_row_total(struct sm90_emit *e, LLVMValueRef sum); // of the threads of a row
+void sm90_rescale(struct sm90_emit *e, const struct sm90_softmax *softmax, LLVMValueRef *output);
+
+// ---- geometry (sm90_geometry.c) -----------------------------------------------------------------
+
+// Where the thread's rows and keys are. Coordinates are i32, positions and tokens too.
+struct sm90_rows {
+    LLVMValueRef offset[SM90_ROWS][ABI_AXES];   // in the box
+    LLVMValueRef position[SM90_ROWS][ABI_AXES]; // on the basis axes
+};
+struct sm90_tile_place { // as the producer left it in the stage's record
+    LLVMValueRef origin[ABI_AXES], low[ABI_AXES], high[ABI_AXES];
+};
+struct sm90_item {                // what consumers know of their item
+    LLVMValueRef head_at, box_at; // addresses of its sm90_head and sm90_box
+};
+struct sm90_item sm90_item_read(struct sm90_emit *e, LLVMValueRef item_count,
+                                LLVMValueRef *out_filled);
+struct sm90_rows sm90_rows_place(struct sm90_emit *e, const struct sm90_item *item,
+                                 LLVMValueRef thread);
+struct sm90_tile_place sm90_tile_read(struct sm90_emit *e, LLVMValueRef stage);
+// Column offset of the tile's key in column pair j, element i, for a thread.
+void sm90_key_offset(struct sm90_emit *e, LLVMValueRef thread, int j, int i, LLVMValueRef *out);
+// residue + dilation * coordinate
+LLVMValueRef sm90_position(struct sm90_emit *e, const struct sm90_item *item, int axis,
+                           LLVMValueRef coordinate);
+// Coordinate on pattern axis `axis`, and the token, of a position.
+LLVMValueRef sm90_axis(struct sm90_emit *e, const LLVMValueRef *position, int axis);
+LLVMValueRef sm90_token(struct sm90_emit *e, const LLVMValueRef *position);
+
+// ---- masks and scores (sm90_mask.c, sm90_leaf.c) ------------------------------------------------
+
+// Applies the score, and on partial tiles the predicate and the tile's bounds.
+void sm90_mask(struct sm90_emit *e, const struct sm90_item *item, const struct sm90_tile_place *at,
+               LLVMValueRef flags, bool partial, LLVMValueRef *logits);
+
+// ---- the two sides (sm90_producer.c, sm90_consumer.c, sm90_output.c) ----------------------------
+
+void sm90_producer(struct sm90_emit *e);
+void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup);
+// Writes the item's rows; NULL softmax: an item without keys.
+void sm90_store_item(struct sm90_emit *e, const struct sm90_item *item,
+                     const struct sm90_softmax *softmax, const LLVMValueRef *output);
+
+#endif

@@ -1,0 +1,143 @@
+// Where the rows and keys of a thread are. Tile extents are constants of the code, so the box
+// offset of a key column is a constant plus what depends on the lane, and LLVM shares the parts.
+#include "compiler/sm90/sm90_emit.h"
+
+#include "compiler/llvm/llvm_alg.h"
+
+#include <stddef.h>
+
+static int first_axis(const struct sm90_emit *e) {
+    return ABI_AXES - e->spec->axes;
+}
+
+static LLVMValueRef to_i32(struct sm90_emit *e, LLVMValueRef value) {
+    return LLVMBuildTrunc(e->b, value, e->unit->i32, "");
+}
+
+// Offsets in a box of these extents, x fastest, of element `index`.
+static void unravel(struct sm90_emit *e, LLVMValueRef index, const int *extent, LLVMValueRef *out) {
+    for (int a = ABI_AXES - 1; a >= 0; a--) {
+        LLVMValueRef size = sm90_i32(e, extent[a]);
+        bool outermost = a == first_axis(e);
+        out[a] = outermost ? index : LLVMBuildURem(e->b, index, size, "");
+        if (outermost) {
+            while (--a >= 0)
+                out[a] = sm90_i32(e, 0);
+            return;
+        }
+        index = LLVMBuildUDiv(e->b, index, size, "");
+    }
+}
+
+struct sm90_item sm90_item_read(struct sm90_emit *e, LLVMValueRef item_count,
+                                LLVMValueRef *out_filled) {
+    LLVMValueRef slot = sm90_stage(e, item_count, 2);
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, slot, 16));
+    at = sm90_add_const(e, at, e->shape.item_record_at);
+    struct sm90_item item;
+    item.head_at = sm90_global(e, SM90_ARG(e, heads, e->unit->i64), sm90_shared_load(e, at, 0),
+                               sizeof(struct sm90_head));
+    item.box_at = sm90_global(e, SM90_ARG(e, boxes, e->unit->i64), sm90_shared_load(e, at, 4),
+                              sizeof(struct sm90_box));
+    if (out_filled)
+        *out_filled = sm90_shared_load(e, at, 8);
+    return item;
+}
+
+static LLVMValueRef box_field(struct sm90_emit *e, const struct sm90_item *item, size_t offset,
+                              int axis) {
+    return sm90_load(e, item->box_at, (int64_t)offset + 4 * axis, e->unit->i32);
+}
+
+// residue + dilation * coordinate
+LLVMValueRef sm90_position(struct sm90_emit *e, const struct sm90_item *item, int axis,
+                           LLVMValueRef coordinate) {
+    if (!e->spec->dilated[axis])
+        return coordinate;
+    LLVMValueRef residue = box_field(e, item, offsetof(struct sm90_box, residue), axis);
+    LLVMValueRef step = to_i32(e, SM90_ARG_AT(e, dilation, axis, e->unit->i64));
+    return sm90_add(e, residue, LLVMBuildMul(e->b, step, coordinate, ""));
+}
+
+// Rows of the tile that lie past the grid take its last position, so that what the predicate reads
+// stays in bounds; nobody stores them.
+struct sm90_rows sm90_rows_place(struct sm90_emit *e, const struct sm90_item *item,
+                                 LLVMValueRef thread) {
+    struct sm90_rows rows;
+    LLVMValueRef in_group = LLVMBuildSub(e->b, thread, sm90_i32(e, 128), ""); // consumers only
+    LLVMValueRef warp = LLVMBuildLShr(e->b, in_group, sm90_i32(e, 5), "");
+    LLVMValueRef lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 31), "");
+    LLVMValueRef row =
+        sm90_add(e, sm90_mul_const(e, warp, 16), LLVMBuildLShr(e->b, lane, sm90_i32(e, 2), ""));
+    for (int r = 0; r < SM90_ROWS; r++) {
+        unravel(e, sm90_add_const(e, row, 8 * r), e->spec->query_tile, rows.offset[r]);
+        for (int a = 0; a < ABI_AXES; a++) {
+            rows.position[r][a] = sm90_i32(e, 0);
+            if (a < first_axis(e))
+                continue;
+            LLVMValueRef begin = box_field(e, item, offsetof(struct sm90_box, begin), a);
+            LLVMValueRef at = sm90_position(e, item, a, sm90_add(e, begin, rows.offset[r][a]));
+            LLVMValueRef extent = to_i32(e, SM90_ARG_AT(e, basis_extent, a, e->unit->i64));
+            rows.position[r][a] =
+                llvm_intrinsic2(e->unit, "llvm.smin", at, sm90_add_const(e, extent, -1));
+        }
+    }
+    return rows;
+}
+
+struct sm90_tile_place sm90_tile_read(struct sm90_emit *e, LLVMValueRef stage) {
+    struct sm90_tile_place place;
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 48));
+    for (int a = 0; a < ABI_AXES; a++) {
+        bool used = a >= first_axis(e);
+        int64_t offset = e->shape.tile_record_at + 4 * a;
+        place.origin[a] = used ? sm90_shared_load(e, at, offset) : sm90_i32(e, 0);
+        place.low[a] = used ? sm90_shared_load(e, at, offset + 16) : sm90_i32(e, 0);
+        place.high[a] = used ? sm90_shared_load(e, at, offset + 32) : sm90_i32(e, 1);
+    }
+    return place;
+}
+
+void sm90_key_offset(struct sm90_emit *e, LLVMValueRef thread, int j, int i, LLVMValueRef *out) {
+    const int *tile = e->spec->key_tile;
+    int first = first_axis(e), fastest = tile[ABI_AXES - 1];
+    LLVMValueRef two_lanes = LLVMBuildAnd(e->b, thread, sm90_i32(e, 3), "");
+    two_lanes = sm90_mul_const(e, two_lanes, 2);
+    if (fastest % 8 != 0 && first < ABI_AXES - 1) {
+        unravel(e, sm90_add_const(e, two_lanes, 8 * j + i), tile, out);
+        return;
+    }
+    int rest = 8 * j;
+    for (int a = ABI_AXES - 1; a >= 0; a--) {
+        bool outermost = a <= first;
+        out[a] = sm90_i32(e, a < first ? 0 : outermost ? rest : rest % tile[a]);
+        rest /= tile[a];
+    }
+    out[ABI_AXES - 1] = sm90_add(e, out[ABI_AXES - 1], sm90_add_const(e, two_lanes, i));
+}
+
+LLVMValueRef sm90_axis(struct sm90_emit *e, const LLVMValueRef *position, int axis) {
+    LLVMValueRef at = position[e->spec->axis_basis[axis]];
+    if (!e->spec->fused[axis])
+        return at;
+    struct llvm_alg alg;
+    llvm_alg_init(&alg, e->unit, 1, 32, 64, false);
+    LLVMValueRef divisor = to_i32(e, SM90_ARG_AT(e, axis_divisor, axis, e->unit->i64));
+    LLVMValueRef modulus = to_i32(e, SM90_ARG_AT(e, axis_modulus, axis, e->unit->i64));
+    LLVMValueRef quotient = a2(&alg.alg, ALG_I_QUOT, (aval){.v = at}, (aval){.v = divisor}).v;
+    LLVMValueRef rest = a2(&alg.alg, ALG_I_REM, (aval){.v = quotient}, (aval){.v = modulus}).v;
+    LLVMValueRef whole = LLVMBuildICmp(e->b, LLVMIntEQ, modulus, sm90_i32(e, 0), "");
+    return LLVMBuildSelect(e->b, whole, quotient, rest, "");
+}
+
+LLVMValueRef sm90_token(struct sm90_emit *e, const LLVMValueRef *position) {
+    LLVMValueRef token = sm90_i32(e, 0);
+    for (int a = first_axis(e); a < ABI_AXES; a++) {
+        LLVMValueRef stride = to_i32(e, SM90_ARG_AT(e, token_stride, a, e->unit->i64));
+        if (a == ABI_AXES - 1) // the fastest axis's stride is 1
+            token = sm90_add(e, token, position[a]);
+        else
+            token = sm90_add(e, token, LLVMBuildMul(e->b, position[a], stride, ""));
+    }
+    return token;
+}

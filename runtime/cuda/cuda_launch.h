@@ -1,0 +1,13 @@
+// Stage `launch` on a GPU.
+#ifndef HEDDLE_RUNTIME_CUDA_LAUNCH_H
+#define HEDDLE_RUNTIME_CUDA_LAUNCH_H
+
+#include "runtime/cuda/cuda_plan.h"
+
+// Queues the kernel on `stream`: tensors and lse are device addresses. Never waits. All strides
+// must be multiples of 16 bytes, the head dim contiguous and bases 16-byte aligned:
+// HEDDLE_BAD_ARGUMENT says what would work. One run of a plan at a time may be in flight.
+enum heddle_status cuda_plan_run(struct cuda_plan *plan, const struct heddle_tensors *tensors,
+                                 CUstream stream, struct error *error);
+
+#endif

@@ -1,0 +1,375 @@
+#include "runtime/cuda/cuda_plan.h"
+
+#include "compiler/pipeline.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static double now_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+// ---- device memory ------------------------------------------------------------------------------
+
+static enum heddle_status allocate(struct cuda_plan *plan, size_t bytes, CUdeviceptr *out,
+                                   struct error *error) {
+    const struct cuda_api *api = plan->device->api;
+    if (plan->buffer_count == plan->buffer_room) {
+        int room = plan->buffer_room ? 2 * plan->buffer_room : 16;
+        CUdeviceptr *grown = realloc(plan->buffers, (size_t)room * sizeof *grown);
+        if (!grown)
+            return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the GPU's plan");
+        plan->buffers = grown;
+        plan->buffer_room = room;
+    }
+    enum heddle_status status =
+        cuda_status(api, api->MemAlloc(out, bytes ? bytes : 16), "the plan on the GPU", error);
+    if (status == HEDDLE_OK)
+        plan->buffers[plan->buffer_count++] = *out;
+    return status;
+}
+
+static enum heddle_status upload(struct cuda_plan *plan, const void *data, size_t bytes,
+                                 CUdeviceptr *out, struct error *error) {
+    const struct cuda_api *api = plan->device->api;
+    enum heddle_status status = allocate(plan, bytes, out, error);
+    if (status == HEDDLE_OK && bytes)
+        status = cuda_status(api, api->MemcpyHtoD(*out, data, bytes), "uploading the plan", error);
+    plan->uploaded_bytes += (int64_t)bytes;
+    return status;
+}
+
+// ---- residues -----------------------------------------------------------------------------------
+
+static int64_t ceil_div(int64_t a, int64_t b) { // b > 0; rounds up for negative a too
+    return a >= 0 ? (a + b - 1) / b : -(-a / b);
+}
+
+static int64_t set_number(const struct plan *plan, const int32_t *residue) {
+    int64_t set = 0;
+    for (int a = 0; a < ABI_AXES; a++)
+        set = set * plan->launch.dilation[a] + residue[a];
+    return set;
+}
+
+struct cuda_residue cuda_residue_of(const struct plan *plan, int64_t set) {
+    const struct abi_launch *launch = &plan->launch;
+    struct cuda_residue at;
+    for (int a = ABI_AXES - 1; a >= 0; a--) {
+        int64_t d = launch->dilation[a];
+        at.residue[a] = set % d;
+        at.extent[a] = ceil_div(launch->basis_extent[a] - at.residue[a], d);
+        set /= d;
+    }
+    int outer = ABI_AXES - plan->basis_axes;
+    int64_t begin = plan->query_offset / launch->token_stride[outer];
+    at.query_first = ceil_div(begin - at.residue[outer], launch->dilation[outer]);
+    return at;
+}
+
+// ---- lists --------------------------------------------------------------------------------------
+
+static enum heddle_status upload_heads(struct cuda_plan *c, struct sm90_args *args,
+                                       struct error *error) {
+    const struct plan *plan = c->plan;
+    int64_t count = plan->batch * plan->heads, group = plan->heads / plan->kv_heads;
+    struct sm90_head *heads = ARENA_ARRAY(&c->arena, struct sm90_head, (size_t)count);
+    for (int64_t i = 0; i < count; i++) {
+        int64_t batch = i / plan->heads, head = i % plan->heads;
+        heads[i].list_row = (int32_t)plan->launch.list_of[i];
+        heads[i].head = (int32_t)head;
+        heads[i].batch = (int32_t)batch;
+        heads[i].kv_head = (int32_t)(head / group);
+        heads[i].query_at = heads[i].head; // maps are made per batch
+        heads[i].key_at = heads[i].kv_head;
+        heads[i].set = (int32_t)(batch * c->residue_sets);
+    }
+    return upload(c, heads, (size_t)count * sizeof *heads, (CUdeviceptr *)&args->heads, error);
+}
+
+static enum heddle_status upload_boxes(struct cuda_plan *c, struct sm90_args *args,
+                                       struct error *error) {
+    const struct plan *plan = c->plan;
+    int64_t count = plan->launch.box_count;
+    struct sm90_box *boxes = ARENA_ARRAY(&c->arena, struct sm90_box, (size_t)count);
+    for (int64_t i = 0; i < count; i++) {
+        const struct abi_query_box *from = &plan->launch.boxes[i];
+        int64_t set = set_number(plan, from->residue);
+        struct cuda_residue at = cuda_residue_of(plan, set);
+        for (int a = 0; a < ABI_AXES; a++) {
+            boxes[i].begin[a] = from->begin[a];
+            boxes[i].end[a] = from->end[a];
+            boxes[i].residue[a] = from->residue[a];
+            boxes[i].extent[a] = (int32_t)at.extent[a];
+        }
+        boxes[i].set = (int32_t)set;
+        boxes[i].query_first = (int32_t)at.query_first;
+    }
+    return upload(c, boxes, (size_t)count * sizeof *boxes, (CUdeviceptr *)&args->boxes, error);
+}
+
+static int32_t within(int64_t value, int64_t low, int64_t high) {
+    return (int32_t)(value < low ? low : value > high ? high : value);
+}
+
+// The run as the producer reads it, for an item of this box: its ownership box and the keys that
+// exist in one.
+static struct sm90_run convert_run(const struct plan *plan, const struct abi_run *from,
+                                   const struct sm90_box *box) {
+    const struct abi_box *own = &plan->launch.owns[from->own];
+    struct sm90_run run = {.kind = from->kind};
+    for (int a = 0; a < ABI_AXES; a++) {
+        run.origin[a] = from->origin[a];
+        run.step[a] = from->step[a];
+        run.count[a] = from->count[a];
+        run.low[a] = within(own->begin[a], 0, box->extent[a]);
+        run.high[a] = within(own->end[a], 0, box->extent[a]);
+    }
+    return run;
+}
+
+static enum heddle_status upload_runs(struct cuda_plan *c, struct sm90_args *args,
+                                      struct error *error) {
+    const struct plan *plan = c->plan;
+    const struct abi_launch *launch = &plan->launch;
+    int64_t lists = plan->row_count * launch->box_count, count = launch->run_begin[lists];
+    struct sm90_run *runs = malloc(((size_t)count + 1) * sizeof *runs);
+    if (!runs)
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the GPU's lists");
+    for (int64_t list = 0; list < lists; list++) {
+        const struct abi_query_box *from = &launch->boxes[list % launch->box_count];
+        struct cuda_residue at = cuda_residue_of(plan, set_number(plan, from->residue));
+        struct sm90_box box;
+        for (int a = 0; a < ABI_AXES; a++)
+            box.extent[a] = (int32_t)at.extent[a];
+        for (int64_t i = launch->run_begin[list]; i < launch->run_begin[list + 1]; i++)
+            runs[i] = convert_run(plan, &launch->runs[i], &box);
+    }
+    enum heddle_status status =
+        upload(c, runs, (size_t)count * sizeof *runs, (CUdeviceptr *)&args->runs, error);
+    free(runs);
+    if (status == HEDDLE_OK)
+        status = upload(c, launch->run_begin, ((size_t)lists + 1) * sizeof *launch->run_begin,
+                        (CUdeviceptr *)&args->run_begin, error);
+    return status;
+}
+
+// ---- order of work ------------------------------------------------------------------------------
+
+struct work {
+    uint32_t item;
+    int64_t section, tiles;
+};
+
+static int by_section_and_length(const void *a, const void *b) {
+    const struct work *x = a, *y = b;
+    if (x->section != y->section)
+        return x->section < y->section ? -1 : 1;
+    if (x->tiles != y->tiles)
+        return x->tiles > y->tiles ? -1 : 1;
+    return (x->item > y->item) - (x->item < y->item);
+}
+
+static int64_t list_tiles(const struct plan *plan, int64_t list) {
+    const struct abi_launch *launch = &plan->launch;
+    int64_t tiles = 0;
+    for (int64_t i = launch->run_begin[list]; i < launch->run_begin[list + 1]; i++) {
+        const int32_t *count = launch->runs[i].count;
+        tiles += (int64_t)count[0] * count[1] * count[2];
+    }
+    return tiles;
+}
+
+// Sections of key/value heads whose K and V stay in the second-level cache; longest items first
+// inside, so that blocks end together.
+static void sort_work(const struct plan *plan, struct work *work) {
+    enum { SECTION_BYTES = 32 << 20 };
+    int64_t boxes = plan->launch.box_count, group = plan->heads / plan->kv_heads;
+    int64_t head_bytes = 4 * plan->keys * plan->dim;
+    int64_t heads = SECTION_BYTES / head_bytes > 0 ? SECTION_BYTES / head_bytes : 1;
+    bool even = true;
+    for (int64_t i = 0; i < plan->batch * plan->heads * boxes; i++) {
+        int64_t row = i / boxes, batch = row / plan->heads, head = row % plan->heads / group;
+        int64_t list = plan->launch.list_of[row] * boxes + i % boxes;
+        work[i].item = (uint32_t)i;
+        work[i].section = (batch * plan->kv_heads + head) / heads;
+        work[i].tiles = list_tiles(plan, list);
+        even &= work[i].tiles == work[0].tiles;
+    }
+    if (!even)
+        qsort(work, (size_t)(plan->batch * plan->heads * boxes), sizeof *work,
+              by_section_and_length);
+}
+
+static enum heddle_status upload_order(struct cuda_plan *c, struct sm90_args *args,
+                                       struct error *error) {
+    const struct plan *plan = c->plan;
+    int64_t items = plan->batch * plan->heads * plan->launch.box_count;
+    if (items > INT32_MAX)
+        return error_set(error, HEDDLE_LIMIT, "the problem has too many query tiles for a GPU");
+    struct work *work = malloc((size_t)items * sizeof *work);
+    uint32_t *order = malloc((size_t)items * sizeof *order);
+    enum heddle_status status = HEDDLE_OK;
+    if (work && order) {
+        sort_work(plan, work);
+        for (int64_t i = 0; i < items; i++)
+            order[i] = work[i].item;
+        status =
+            upload(c, order, (size_t)items * sizeof *order, (CUdeviceptr *)&args->order, error);
+    } else {
+        status = error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the order of work");
+    }
+    free(work);
+    free(order);
+    args->items = (int32_t)items;
+    return status;
+}
+
+// ---- parameters and inputs ----------------------------------------------------------------------
+
+static enum heddle_status upload_tables(struct cuda_plan *c, struct error *error) {
+    const struct pattern *pattern = c->plan->program->pattern;
+    const struct abi_env *env = &c->plan->launch.env;
+    enum heddle_status status = HEDDLE_OK;
+    memcpy(c->args + SM90_PARAM, env->params, 8 * (size_t)pattern->scalar_count);
+    for (int t = 0; t < pattern->table_count && status == HEDDLE_OK; t++) {
+        CUdeviceptr at;
+        status = upload(c, env->tables[t], 8 * (size_t)c->plan->heads, &at, error);
+        if (status == HEDDLE_OK)
+            memcpy(c->args + sm90_tables_at(pattern) + 8 * t, &at, sizeof at);
+    }
+    return status;
+}
+
+static enum heddle_status upload_arrays(struct cuda_plan *c, struct error *error) {
+    const struct pattern *pattern = c->plan->program->pattern;
+    enum heddle_status status = HEDDLE_OK;
+    for (int i = 0; i < pattern->input_count + pattern->map_count && status == HEDDLE_OK; i++) {
+        const struct abi_array *from = &c->plan->launch.env.arrays[i];
+        struct sm90_array array;
+        CUdeviceptr at;
+        size_t bytes = i < pattern->input_count ? 4 : 1;
+        for (int n = 0; n < ABI_INDICES; n++) {
+            array.extent[n] = from->extent[n];
+            bytes *= (size_t)from->extent[n];
+        }
+        status = upload(c, from->data, bytes, &at, error);
+        array.data = at;
+        memcpy(c->args + sm90_arrays_at(pattern) + (size_t)i * sizeof array, &array, sizeof array);
+    }
+    return status;
+}
+
+static void fill_scalars(const struct plan *plan, struct sm90_args *args) {
+    const struct abi_launch *launch = &plan->launch;
+    memcpy(args->token_stride, launch->token_stride, sizeof args->token_stride);
+    memcpy(args->dilation, launch->dilation, sizeof args->dilation);
+    memcpy(args->basis_extent, launch->basis_extent, sizeof args->basis_extent);
+    memcpy(args->axis_divisor, launch->axis_divisor, sizeof args->axis_divisor);
+    memcpy(args->axis_modulus, launch->axis_modulus, sizeof args->axis_modulus);
+    memcpy(args->size, launch->env.size, sizeof args->size);
+    args->head_count = plan->heads;
+    args->kv_head_count = plan->kv_heads;
+    args->query_offset = plan->query_offset;
+    args->box_count = (int32_t)launch->box_count;
+    args->scale = (float)plan->scale;
+    args->scale_log2 = (float)(plan->scale * 1.4426950408889634074);
+}
+
+// ---- the plan -----------------------------------------------------------------------------------
+
+static enum heddle_status make_map_room(struct cuda_plan *c, struct sm90_args *args,
+                                        struct error *error) {
+    const int64_t *d = c->plan->launch.dilation;
+    enum { MOST_SETS = 1 << 20 };
+    int64_t sets = c->residue_sets * c->plan->batch;
+    size_t bytes = (size_t)sets * SM90_TENSOR_MAPS * SM90_MAP_BYTES;
+    if (d[0] > MOST_SETS || d[1] > MOST_SETS || d[2] > MOST_SETS || sets > MOST_SETS)
+        return error_set(error, HEDDLE_LIMIT, "dilations and batches make too many tensor maps");
+    c->host_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes + 64);
+    c->host_maps += (64 - (uintptr_t)c->host_maps % 64) % 64;
+    c->uploaded_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes);
+    if (sets == 1)
+        return HEDDLE_OK;
+    enum heddle_status status = allocate(c, bytes, &c->maps, error);
+    args->more_maps = c->maps;
+    return status;
+}
+
+static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
+    jmp_buf escape;
+    if (setjmp(escape)) {
+        c->arena.escape = NULL;
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the GPU's plan");
+    }
+    c->arena.escape = &escape;
+    const struct plan *plan = c->plan;
+    const int64_t *d = plan->launch.dilation;
+    c->shape = sm90_shape((int)plan->dim, (int)plan->key_rows);
+    c->residue_sets = d[0] * d[1] * d[2];
+    c->args =
+        ARENA_ARRAY(&c->arena, unsigned char, (size_t)sm90_args_bytes(plan->program->pattern));
+    struct sm90_args *args = (struct sm90_args *)(void *)c->args;
+    fill_scalars(plan, args);
+    enum heddle_status status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
+                                                 c->shape.shared_bytes, &c->kernel, error);
+    if (status == HEDDLE_OK)
+        status = make_map_room(c, args, error);
+    if (status == HEDDLE_OK)
+        status = upload_heads(c, args, error);
+    if (status == HEDDLE_OK)
+        status = upload_boxes(c, args, error);
+    if (status == HEDDLE_OK)
+        status = upload_runs(c, args, error);
+    if (status == HEDDLE_OK)
+        status = upload_order(c, args, error);
+    if (status == HEDDLE_OK)
+        status = upload_tables(c, error);
+    if (status == HEDDLE_OK)
+        status = upload_arrays(c, error);
+    c->arena.escape = NULL;
+    return status;
+}
+
+enum heddle_status cuda_plan_create(const struct cuda_device *device, const struct plan *plan,
+                                    struct cuda_plan **out_plan, struct error *error) {
+    struct cuda_plan *c = calloc(1, sizeof *c);
+    *out_plan = NULL;
+    if (!c)
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the GPU's plan");
+    double begin = now_ms();
+    c->plan = plan;
+    c->device = device;
+    arena_init(&c->arena, (size_t)1 << 40);
+    enum heddle_status status = cuda_device_enter(device, error);
+    if (status == HEDDLE_OK) {
+        status = fill(c, error);
+        cuda_device_leave(device);
+    }
+    c->load_ms = now_ms() - begin;
+    if (status != HEDDLE_OK) {
+        cuda_plan_destroy(c);
+        return status;
+    }
+    *out_plan = c;
+    return HEDDLE_OK;
+}
+
+void cuda_plan_destroy(struct cuda_plan *c) {
+    struct error ignored = {0};
+    if (!c)
+        return;
+    if (cuda_device_enter(c->device, &ignored) == HEDDLE_OK) {
+        for (int i = 0; i < c->buffer_count; i++)
+            c->device->api->MemFree(c->buffers[i]);
+        cuda_kernel_unload(c->device, &c->kernel);
+        cuda_device_leave(c->device);
+    }
+    error_finish(&ignored);
+    free(c->buffers);
+    arena_finish(&c->arena);
+    free(c);
+}

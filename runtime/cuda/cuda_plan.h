@@ -1,0 +1,41 @@
+// A plan on a GPU: the kernel loaded, and everything a launch reads but the tensors uploaded.
+#ifndef HEDDLE_RUNTIME_CUDA_PLAN_H
+#define HEDDLE_RUNTIME_CUDA_PLAN_H
+
+#include "compiler/sm90/sm90_kernel.h"
+#include "runtime/cuda/module.h"
+#include "runtime/plan.h"
+
+struct cuda_plan {
+    const struct plan *plan;          // borrowed
+    const struct cuda_device *device; // borrowed
+    struct cuda_kernel kernel;
+    struct sm90_shape shape;
+    struct arena arena;
+    // Device memory, all of it; freed with the plan.
+    CUdeviceptr *buffers;
+    int buffer_count, buffer_room;
+    int64_t uploaded_bytes;
+    // The kernel's parameter but for what tensors decide.
+    unsigned char *args;
+    // Sets of tensor maps: one per residue, times one per batch unless batches fold into heads.
+    int64_t residue_sets;
+    CUdeviceptr maps; // of all sets, when there is more than one
+    unsigned char *host_maps, *uploaded_maps;
+    double load_ms;
+};
+
+// `plan` was made for HEDDLE_TARGET_CUDA. HEDDLE_DEVICE_ERROR, HEDDLE_OUT_OF_MEMORY, HEDDLE_LIMIT.
+enum heddle_status cuda_plan_create(const struct cuda_device *device, const struct plan *plan,
+                                    struct cuda_plan **out_plan, struct error *error);
+void cuda_plan_destroy(struct cuda_plan *plan); // NULL is fine
+
+// ---- residues (cuda_plan.c, for the maps) -------------------------------------------------------
+
+struct cuda_residue { // of one set of maps
+    int64_t residue[ABI_AXES], extent[ABI_AXES];
+    int64_t query_first; // on the outermost basis axis
+};
+struct cuda_residue cuda_residue_of(const struct plan *plan, int64_t set);
+
+#endif

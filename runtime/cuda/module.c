@@ -1,0 +1,40 @@
+#include "runtime/cuda/module.h"
+
+enum { LOG_BYTES = 8192 };
+
+static enum heddle_status assemble(const struct cuda_device *device, const char *ptx,
+                                   struct cuda_kernel *out, struct error *error) {
+    char log[LOG_BYTES] = "";
+    CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
+    void *values[] = {log, (void *)(uintptr_t)sizeof log};
+    CUresult result = device->api->ModuleLoadDataEx(&out->module, ptx, 2, options, values);
+    enum heddle_status status = cuda_status(device->api, result, "assembling the kernel", error);
+    log[LOG_BYTES - 1] = '\0';
+    if (status != HEDDLE_OK && log[0])
+        error_context(error, "%s", log);
+    return status;
+}
+
+enum heddle_status cuda_kernel_load(const struct cuda_device *device, const char *ptx,
+                                    const char *name, int shared_bytes, struct cuda_kernel *out,
+                                    struct error *error) {
+    const struct cuda_api *api = device->api;
+    *out = (struct cuda_kernel){0};
+    enum heddle_status status = assemble(device, ptx, out, error);
+    if (status != HEDDLE_OK)
+        return status;
+    CUresult result = api->ModuleGetFunction(&out->function, out->module, name);
+    if (result == CUDA_SUCCESS)
+        result = api->FuncSetAttribute(
+            out->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES, shared_bytes);
+    status = cuda_status(api, result, "preparing the kernel", error);
+    if (status != HEDDLE_OK)
+        cuda_kernel_unload(device, out);
+    return status;
+}
+
+void cuda_kernel_unload(const struct cuda_device *device, struct cuda_kernel *kernel) {
+    if (kernel->module)
+        device->api->ModuleUnload(kernel->module);
+    *kernel = (struct cuda_kernel){0};
+}

@@ -1,0 +1,19 @@
+// A kernel in the GPU: PTX assembled by the driver.
+#ifndef HEDDLE_RUNTIME_CUDA_MODULE_H
+#define HEDDLE_RUNTIME_CUDA_MODULE_H
+
+#include "runtime/cuda/device.h"
+
+struct cuda_kernel {
+    CUmodule module;
+    CUfunction function;
+};
+
+// Assembles `ptx` (NUL-terminated) and finds `name` in it. The assembler's log is in the error.
+// Within the device's context, as the function below.
+enum heddle_status cuda_kernel_load(const struct cuda_device *device, const char *ptx,
+                                    const char *name, int shared_bytes, struct cuda_kernel *out,
+                                    struct error *error);
+void cuda_kernel_unload(const struct cuda_device *device, struct cuda_kernel *kernel);
+
+#endif

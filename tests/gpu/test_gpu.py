@@ -1,0 +1,89 @@
+"""`heddle run --target cuda` against attention in double precision under the oracle's mask: every
+pattern, random shapes, parameters, dtypes and head dimensions; a part of them twice, for the same
+bits. Outputs are poisoned before each run by the program itself.
+
+Usage: test_gpu.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N] [--jobs N]
+Without a GPU that heddle can use: one line, exit status 77 (skipped).
+"""
+import argparse
+import json
+import os
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
+
+import numpy as np
+
+import masks
+import runner
+import test_attention as attention
+from problems import one_of, random_problem, upto
+
+DTYPES = ("bf16", "fp16")
+DIMS = (64, 128, 32, 256, 96, 192, 8, 128, 100, 40, 64, 128)
+
+
+def has_gpu(heddle):
+    lines = runner.call([heddle, "devices", "--json"]).splitlines()
+    devices = "".join(lines).replace("}{", "}\n{").splitlines()
+    return any(d.get("target") == "cuda" and d.get("usable") for d in map(json.loads, devices))
+
+
+def run_on_gpu(heddle, path, flags, q, k, v, folder, dtype, twice=[0]):
+    flags = [*flags, "--target", "cuda"]
+    out, lse = runner.run(heddle, path, flags, q, k, v, folder, dtype)
+    twice[0] += 1
+    if twice[0] % 4 == 0:
+        again, lse_again = runner.run(heddle, path, flags, q, k, v, folder, dtype)
+        assert (out.view(np.uint32) == again.view(np.uint32)).all(), "the second run differs"
+        assert (lse.view(np.uint32) == lse_again.view(np.uint32)).all(), "the second lse differs"
+    return out, lse
+
+
+def make_case(name, index, seed):
+    rng = np.random.default_rng([seed, index, list(masks.MASKS).index(name), 3])
+    problem = random_problem(name, rng, int(rng.choice([60, 300, 700, 1500])))
+    if name == "alibi":
+        problem.params.clear()      # the paper's slopes
+    kv_heads = int(one_of(rng, *[n for n in (1, 2, 3, 4) if problem.heads % n == 0]))
+    offset = list(masks.MASKS).index(name)
+    shape = (upto(rng, 1, 2), kv_heads, DIMS[(index + offset) % len(DIMS)],
+             DTYPES[int(rng.integers(2))], int(rng.integers(1 << 30)),
+             float(one_of(rng, 1.0, 1.0, 6.0)), one_of(rng, 0, 0, 0.3, -0.2))
+    return problem, shape
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("heddle")
+    parser.add_argument("cases", nargs="?", type=int, default=6)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pattern", choices=list(masks.MASKS))
+    parser.add_argument("--case", type=int)
+    parser.add_argument("--jobs", type=int, default=4)
+    args = parser.parse_args()
+    if not has_gpu(args.heddle):
+        print("test_gpu: skipped, heddle sees no GPU that it can use")
+        return 77
+    attention.run = run_on_gpu
+    print(f"test_gpu: {args.cases} cases a pattern, seed {args.seed}")
+    cases = []
+    for name in [args.pattern] if args.pattern else masks.MASKS:
+        for index in [args.case] if args.case is not None else range(args.cases):
+            problem, shape = make_case(name, index, args.seed)
+            cases.append((f"--pattern {name} --case {index} --seed {args.seed}: {problem} {shape}",
+                          lambda n=name, p=problem, s=shape:
+                          attention.check(args.heddle, n, p, s)))
+    if args.case is None and not args.pattern:
+        for name, problem in attention.empty_rows():
+            shape = (1, 1, 64, "bf16", 5, 1.0, 0)
+            cases.append((f"empty rows: {name} {problem}",
+                          lambda n=name, p=problem, s=shape:
+                          attention.check(args.heddle, n, p, s)))
+    tests = runner.Runner()
+    tests.parallel(cases, args.jobs)
+    return tests.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
