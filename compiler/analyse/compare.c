@@ -13,128 +13,14 @@
 //
 // Bounds may be far outside of the grid (EVERYTHING): planner arithmetic saturates.
 
-#include "compiler/analyse/conjunction.h"
-
-#include <string.h>
+#include "compiler/analyse/sum.h"
 
 static const int64_t EVERYTHING = (int64_t)1 << 60;
-enum { MAX_TERMS = 24 };
-
-struct term {
-    const struct expr *node;
-    int64_t factor;
-};
-
-struct sum { // factor * node + ... + constant
-    struct term terms[MAX_TERMS];
-    int count;
-    int64_t constant;
-    bool failed; // too many terms, or a factor over 64 bits
-};
-
-static const struct expr *number(struct solver *solver, int64_t value) {
-    return expr_int(solver->graph, (struct span){0}, value);
-}
-static const struct expr *op2(struct solver *solver, enum op op, const struct expr *a,
-                              const struct expr *b) {
-    return expr_op2(solver->graph, op, a, b);
-}
 static void push(struct solver *solver, struct conjunction *c, const struct expr *literal) {
     list_add(solver->graph, &c->pending, literal);
 }
 static void leave(struct solver *solver, struct conjunction *c, const struct expr *literal) {
     list_add(solver->graph, &c->rule.unsolved, literal);
-}
-
-// ---- sums -------------------------------------------------------------------------------------
-
-static void add_term(struct sum *sum, const struct expr *node, int64_t factor) {
-    for (int i = 0; i < sum->count; i++)
-        if (sum->terms[i].node == node) {
-            sum->failed |=
-                __builtin_add_overflow(sum->terms[i].factor, factor, &sum->terms[i].factor);
-            if (sum->terms[i].factor == 0)
-                sum->terms[i] = sum->terms[--sum->count];
-            return;
-        }
-    if (sum->count == MAX_TERMS)
-        sum->failed = true;
-    else
-        sum->terms[sum->count++] = (struct term){node, factor};
-}
-
-static void add_constant(struct sum *sum, int64_t value, int64_t factor) {
-    int64_t product;
-    sum->failed |= __builtin_mul_overflow(value, factor, &product) ||
-                   __builtin_add_overflow(sum->constant, product, &sum->constant);
-}
-
-static void add_expr(struct sum *sum, const struct expr *e, int64_t factor) {
-    if (sum->failed)
-        return;
-    int64_t product;
-    switch (e->op) {
-    case OP_INT:
-        add_constant(sum, e->payload.i, factor);
-        return;
-    case OP_NEG:
-        add_expr(sum, e->args[0], -factor);
-        return;
-    case OP_ADD:
-    case OP_SUB:
-        add_expr(sum, e->args[0], factor);
-        add_expr(sum, e->args[1], e->op == OP_ADD ? factor : -factor);
-        return;
-    case OP_MUL:
-        for (int i = 0; i < 2; i++)
-            if (e->args[i]->op == OP_INT &&
-                !__builtin_mul_overflow(factor, e->args[i]->payload.i, &product)) {
-                add_expr(sum, e->args[1 - i], product);
-                return;
-            }
-        break;
-    default:
-        break;
-    }
-    add_term(sum, e, factor);
-}
-
-static const struct expr *scaled(struct solver *solver, const struct expr *node, int64_t factor) {
-    return op2(solver, OP_MUL, node, number(solver, factor));
-}
-
-// (-1 or 1) times the part of the sum that does not use the list.
-static const struct expr *rest_of(struct solver *solver, const struct sum *sum, int64_t sign) {
-    const struct expr *rest = number(solver, 0);
-    for (int i = 0; i < sum->count; i++) {
-        if (on_list(sum->terms[i].node))
-            continue;
-        int64_t factor = sum->terms[i].factor * sign;
-        if (factor == -1)
-            rest = op2(solver, OP_SUB, rest, sum->terms[i].node);
-        else
-            rest = op2(solver, OP_ADD, rest, scaled(solver, sum->terms[i].node, factor));
-    }
-    return op2(solver, OP_ADD, rest, number(solver, sum->constant * sign));
-}
-
-// The one term that uses the list, or NULL when there are several.
-static const struct term *list_term(const struct sum *sum) {
-    const struct term *found = NULL;
-    for (int i = 0; i < sum->count; i++)
-        if (on_list(sum->terms[i].node)) {
-            if (found)
-                return NULL;
-            found = &sum->terms[i];
-        }
-    return found;
-}
-
-static int list_terms(const struct sum *sum) {
-    int count = 0;
-    for (int i = 0; i < sum->count; i++)
-        count += on_list(sum->terms[i].node);
-    return count;
 }
 
 // ---- signs ------------------------------------------------------------------------------------
@@ -147,7 +33,7 @@ static bool assumed(const struct conjunction *c, const struct expr *e) {
 }
 
 // Surely above 0 (false: not known).
-static bool positive(const struct conjunction *c, const struct expr *e) {
+bool solve_positive(const struct conjunction *c, const struct expr *e) {
     switch (e->op) {
     case OP_INT:
         return e->payload.i > 0;
@@ -158,16 +44,16 @@ static bool positive(const struct conjunction *c, const struct expr *e) {
     case OP_MUL:
     case OP_ADD:
     case OP_MIN:
-        if (positive(c, e->args[0]) && positive(c, e->args[1]))
+        if (solve_positive(c, e->args[0]) && solve_positive(c, e->args[1]))
             return true;
         break;
     case OP_MAX:
-        if (positive(c, e->args[0]) || positive(c, e->args[1]))
+        if (solve_positive(c, e->args[0]) || solve_positive(c, e->args[1]))
             return true;
         break;
     case OP_SHL:
     case OP_CEILDIV:
-        if (positive(c, e->args[0]) && (e->op == OP_SHL || positive(c, e->args[1])))
+        if (solve_positive(c, e->args[0]) && (e->op == OP_SHL || solve_positive(c, e->args[1])))
             return true;
         break;
     default:
@@ -194,24 +80,25 @@ static bool split_sign(struct solver *solver, struct conjunction *c, const struc
                        const struct expr *node, const struct expr *by) {
     if (by->deps != 0)
         return false;
-    const struct expr *zero = number(solver, 0);
+    const struct expr *zero = solve_number(solver, 0);
     const struct expr *minus = expr_op1(solver->graph, OP_NEG, by);
     const struct expr *x = node->args[0] == by ? node->args[1] : node->args[0];
     const struct expr *mirrored = NULL;
     const struct expr *minus_x = expr_op1(solver->graph, OP_NEG, x);
     if (node->op == OP_MUL)
-        mirrored = expr_op1(solver->graph, OP_NEG, op2(solver, OP_MUL, x, minus));
+        mirrored = expr_op1(solver->graph, OP_NEG, solve_op2(solver, OP_MUL, x, minus));
     else if (node->op == OP_MOD)
-        mirrored = expr_op1(solver->graph, OP_NEG, op2(solver, OP_MOD, minus_x, minus));
+        mirrored = expr_op1(solver->graph, OP_NEG, solve_op2(solver, OP_MOD, minus_x, minus));
     else
-        mirrored = op2(solver, node->op, minus_x, minus);
-    const struct expr *below =
-        op2(solver, OP_AND, op2(solver, OP_LT, by, zero), with(solver, literal, node, mirrored));
+        mirrored = solve_op2(solver, node->op, minus_x, minus);
+    const struct expr *below = solve_op2(solver, OP_AND, solve_op2(solver, OP_LT, by, zero),
+                                         with(solver, literal, node, mirrored));
     if (node->op == OP_MUL)
-        below = op2(
-            solver, OP_OR, below,
-            op2(solver, OP_AND, op2(solver, OP_EQ, by, zero), with(solver, literal, node, zero)));
-    const struct expr *above = op2(solver, OP_AND, op2(solver, OP_LT, zero, by), literal);
+        below = solve_op2(solver, OP_OR, below,
+                          solve_op2(solver, OP_AND, solve_op2(solver, OP_EQ, by, zero),
+                                    with(solver, literal, node, zero)));
+    const struct expr *above =
+        solve_op2(solver, OP_AND, solve_op2(solver, OP_LT, zero, by), literal);
     if (!conjunction_split(solver, c, above, below))
         return false;
     // The copy was made before: only this conjunction learns that `by` is positive; in the other,
@@ -271,25 +158,27 @@ static bool enumerate_logarithm(struct solver *solver, struct conjunction *c,
     if (c->rule.loop_count == MAX_RULE_LOOPS)
         return false;
     struct expr_graph *graph = solver->graph;
-    const struct expr *x = node->args[0], *one = number(solver, 1), *zero = number(solver, 0);
+    const struct expr *x = node->args[0], *one = solve_number(solver, 1),
+                      *zero = solve_number(solver, 0);
     const struct expr *log = expr_op1(graph, OP_LOG2, x);
     struct rule_loop loop = {.index = solver->loops++, .scan = log};
     c->rule.loops[c->rule.loop_count++] = loop;
     const struct expr *n =
         expr_ref(graph, (struct span){0}, OP_ENUM, TYPE_INT, loop.index, 0, NULL, 0);
-    const struct expr *bits = expr_op1(graph, OP_BITS, x), *bits_n = op2(solver, OP_ADD, n, one);
+    const struct expr *bits = expr_op1(graph, OP_BITS, x),
+                      *bits_n = solve_op2(solver, OP_ADD, n, one);
     push(solver, c, literal);
     struct expr_list *lists[] = {&c->pending, &c->deferred, &c->rule.unsolved};
     for (int i = 0; i < 3; i++) {
         replace_in_list(solver, lists[i], log, n);
         replace_in_list(solver, lists[i], bits, bits_n);
     }
-    const struct expr *least =
-        expr_op3(graph, OP_SELECT_I, op2(solver, OP_LT, n, zero), number(solver, -EVERYTHING),
-                 op2(solver, OP_SHL, one, op2(solver, OP_MAX, n, zero)));
-    const struct expr *end = op2(solver, OP_SHL, one, bits_n);
-    push(solver, c, op2(solver, OP_LE, least, x));
-    push(solver, c, op2(solver, OP_LT, x, end));
+    const struct expr *least = expr_op3(
+        graph, OP_SELECT_I, solve_op2(solver, OP_LT, n, zero), solve_number(solver, -EVERYTHING),
+        solve_op2(solver, OP_SHL, one, solve_op2(solver, OP_MAX, n, zero)));
+    const struct expr *end = solve_op2(solver, OP_SHL, one, bits_n);
+    push(solver, c, solve_op2(solver, OP_LE, least, x));
+    push(solver, c, solve_op2(solver, OP_LT, x, end));
     return true;
 }
 
@@ -298,17 +187,19 @@ static bool split_choice(struct solver *solver, struct conjunction *c, const str
     const struct expr *when = choice->args[0];
     const struct expr *otherwise = expr_op1(solver->graph, OP_NOT, when);
     return conjunction_split(
-        solver, c, op2(solver, OP_AND, when, with(solver, literal, choice, choice->args[1])),
-        op2(solver, OP_AND, otherwise, with(solver, literal, choice, choice->args[2])));
+        solver, c, solve_op2(solver, OP_AND, when, with(solver, literal, choice, choice->args[1])),
+        solve_op2(solver, OP_AND, otherwise, with(solver, literal, choice, choice->args[2])));
 }
 
 static bool split_abs(struct solver *solver, struct conjunction *c, const struct expr *literal,
                       const struct expr *abs) {
-    const struct expr *x = abs->args[0], *zero = number(solver, 0);
+    const struct expr *x = abs->args[0], *zero = solve_number(solver, 0);
     const struct expr *minus = expr_op1(solver->graph, OP_NEG, x);
     return conjunction_split(
-        solver, c, op2(solver, OP_AND, op2(solver, OP_LE, zero, x), with(solver, literal, abs, x)),
-        op2(solver, OP_AND, op2(solver, OP_LT, x, zero), with(solver, literal, abs, minus)));
+        solver, c,
+        solve_op2(solver, OP_AND, solve_op2(solver, OP_LE, zero, x), with(solver, literal, abs, x)),
+        solve_op2(solver, OP_AND, solve_op2(solver, OP_LT, x, zero),
+                  with(solver, literal, abs, minus)));
 }
 
 // ---- peeling ----------------------------------------------------------------------------------
@@ -317,7 +208,8 @@ enum relation { AT_MOST, AT_LEAST }; // term <= bound, term >= bound
 
 static const struct expr *relate(struct solver *solver, const struct expr *term,
                                  enum relation relation, const struct expr *bound) {
-    return relation == AT_MOST ? op2(solver, OP_LE, term, bound) : op2(solver, OP_LE, bound, term);
+    return relation == AT_MOST ? solve_op2(solver, OP_LE, term, bound)
+                               : solve_op2(solver, OP_LE, bound, term);
 }
 
 static void peel_abs(struct solver *solver, struct conjunction *c, const struct expr *x,
@@ -326,7 +218,7 @@ static void peel_abs(struct solver *solver, struct conjunction *c, const struct 
     const struct expr *above = relate(solver, x, relation, bound);
     const struct expr *below = relate(solver, x, relation == AT_MOST ? AT_LEAST : AT_MOST, minus);
     enum op join = relation == AT_MOST ? OP_AND : OP_OR;
-    push(solver, c, op2(solver, join, above, below));
+    push(solver, c, solve_op2(solver, join, above, below));
 }
 
 // min(g, h) <= U, max(g, h) >= U: either may hold; the others: both must.
@@ -341,13 +233,13 @@ static void peel_extreme(struct solver *solver, struct conjunction *c, const str
     }
     if (on_list(h)) {
         push(solver, c,
-             op2(solver, either ? OP_OR : OP_AND, relate(solver, g, relation, bound),
-                 relate(solver, h, relation, bound)));
+             solve_op2(solver, either ? OP_OR : OP_AND, relate(solver, g, relation, bound),
+                       relate(solver, h, relation, bound)));
         return;
     }
     const struct expr *holds = relate(solver, h, relation, bound);
-    const struct expr *all = number(solver, relation == AT_MOST ? EVERYTHING : -EVERYTHING);
-    const struct expr *none = number(solver, relation == AT_MOST ? -EVERYTHING : EVERYTHING);
+    const struct expr *all = solve_number(solver, relation == AT_MOST ? EVERYTHING : -EVERYTHING);
+    const struct expr *none = solve_number(solver, relation == AT_MOST ? -EVERYTHING : EVERYTHING);
     const struct expr *moved = either ? expr_op3(solver->graph, OP_SELECT_I, holds, all, bound)
                                       : expr_op3(solver->graph, OP_SELECT_I, holds, bound, none);
     push(solver, c, relate(solver, g, relation, moved));
@@ -357,19 +249,22 @@ static void peel_extreme(struct solver *solver, struct conjunction *c, const str
 static void peel_scale(struct solver *solver, struct conjunction *c, enum op op,
                        const struct expr *x, const struct expr *by, enum relation relation,
                        const struct expr *bound) {
-    const struct expr *one = number(solver, 1);
+    const struct expr *one = solve_number(solver, 1);
     const struct expr *moved;
     if (op == OP_MUL)
-        moved = op2(solver, relation == AT_MOST ? OP_DIV : OP_CEILDIV, bound, by);
+        moved = solve_op2(solver, relation == AT_MOST ? OP_DIV : OP_CEILDIV, bound, by);
     else if (op == OP_DIV)
-        moved = relation == AT_LEAST ? op2(solver, OP_MUL, bound, by)
-                                     : op2(solver, OP_ADD, op2(solver, OP_MUL, bound, by),
-                                           op2(solver, OP_SUB, by, one));
+        moved = relation == AT_LEAST
+                    ? solve_op2(solver, OP_MUL, bound, by)
+                    : solve_op2(solver, OP_ADD, solve_op2(solver, OP_MUL, bound, by),
+                                solve_op2(solver, OP_SUB, by, one));
     else
-        moved = relation == AT_MOST
-                    ? op2(solver, OP_MUL, bound, by)
-                    : op2(solver, OP_ADD, op2(solver, OP_MUL, op2(solver, OP_SUB, bound, one), by),
-                          one);
+        moved =
+            relation == AT_MOST
+                ? solve_op2(solver, OP_MUL, bound, by)
+                : solve_op2(solver, OP_ADD,
+                            solve_op2(solver, OP_MUL, solve_op2(solver, OP_SUB, bound, one), by),
+                            one);
     push(solver, c, relate(solver, x, relation, moved));
 }
 
@@ -382,16 +277,18 @@ static int64_t mask_modulus(const struct expr *e) {
 }
 
 // The same value in the forms that the rest of this file knows, or NULL.
-static const struct expr *plain_form(struct solver *solver, const struct expr *term) {
-    const struct expr *one = number(solver, 1);
+const struct expr *solve_plain_form(struct solver *solver, const struct expr *term) {
+    const struct expr *one = solve_number(solver, 1);
     if (term->op == OP_SHR && !on_list(term->args[1]))
-        return op2(solver, OP_DIV, term->args[0], op2(solver, OP_SHL, one, term->args[1]));
+        return solve_op2(solver, OP_DIV, term->args[0],
+                         solve_op2(solver, OP_SHL, one, term->args[1]));
     if (term->op == OP_SHL && !on_list(term->args[1]))
-        return op2(solver, OP_MUL, term->args[0], op2(solver, OP_SHL, one, term->args[1]));
+        return solve_op2(solver, OP_MUL, term->args[0],
+                         solve_op2(solver, OP_SHL, one, term->args[1]));
     for (int i = 0; term->op == OP_BITAND && i < 2; i++)
         if (mask_modulus(term->args[i]))
-            return op2(solver, OP_MOD, term->args[1 - i],
-                       number(solver, mask_modulus(term->args[i])));
+            return solve_op2(solver, OP_MOD, term->args[1 - i],
+                             solve_number(solver, mask_modulus(term->args[i])));
     return NULL;
 }
 
@@ -405,7 +302,7 @@ static void add_modular(struct solver *solver, struct conjunction *c, const stru
 
 static void peel(struct solver *solver, struct conjunction *c, const struct expr *literal,
                  const struct expr *term, enum relation relation, const struct expr *bound) {
-    const struct expr *plain = plain_form(solver, term);
+    const struct expr *plain = solve_plain_form(solver, term);
     if (plain) {
         push(solver, c, relate(solver, plain, relation, bound));
         return;
@@ -432,7 +329,7 @@ static void peel(struct solver *solver, struct conjunction *c, const struct expr
         const struct expr *x = term->args[swapped], *by = term->args[!swapped];
         if (on_list(by))
             break;
-        if (!positive(c, by)) {
+        if (!solve_positive(c, by)) {
             if (!split_sign(solver, c, literal, term, by))
                 break;
         } else if (term->op == OP_MOD) {
@@ -453,15 +350,15 @@ static void peel(struct solver *solver, struct conjunction *c, const struct expr
 // 0 <= factor * term + rest, as a relation on the term alone.
 static void solve_at_least_zero(struct solver *solver, struct conjunction *c,
                                 const struct expr *literal, const struct sum *sum) {
-    const struct term *term = list_term(sum);
+    const struct term *term = sum_list_term(sum);
     int64_t factor = term->factor;
     if (factor > 0) { // term >= ceil(-rest / factor)
-        const struct expr *bound = rest_of(solver, sum, -1);
-        bound = op2(solver, OP_CEILDIV, bound, number(solver, factor));
+        const struct expr *bound = sum_rest(solver, sum, -1);
+        bound = solve_op2(solver, OP_CEILDIV, bound, solve_number(solver, factor));
         peel(solver, c, literal, term->node, AT_LEAST, bound);
     } else { // term <= floor(rest / -factor)
-        const struct expr *bound = rest_of(solver, sum, 1);
-        bound = op2(solver, OP_DIV, bound, number(solver, -factor));
+        const struct expr *bound = sum_rest(solver, sum, 1);
+        bound = solve_op2(solver, OP_DIV, bound, solve_number(solver, -factor));
         peel(solver, c, literal, term->node, AT_MOST, bound);
     }
 }
@@ -469,20 +366,21 @@ static void solve_at_least_zero(struct solver *solver, struct conjunction *c,
 // `x != y`: of remainders, a period; otherwise below or above.
 static void solve_not_equal(struct solver *solver, struct conjunction *c,
                             const struct expr *literal, const struct sum *sum) {
-    const struct term *term = list_term(sum);
+    const struct term *term = sum_list_term(sum);
     if (term && term->node->op == OP_MOD && (term->factor == 1 || term->factor == -1) &&
-        positive(c, term->node->args[1]) && !on_list(term->node->args[1])) {
+        solve_positive(c, term->node->args[1]) && !on_list(term->node->args[1])) {
         struct modular *m = ARENA_NEW(solver->graph->arena, struct modular);
         *m = (struct modular){.node = term->node,
-                              .lo = rest_of(solver, sum, -term->factor),
+                              .lo = sum_rest(solver, sum, -term->factor),
                               .other = true,
                               .next = c->modular};
         c->modular = m;
         return;
     }
     const struct expr *a = literal->args[0], *b = literal->args[1];
-    list_add(solver->graph, &c->deferred,
-             op2(solver, OP_OR, op2(solver, OP_LT, a, b), op2(solver, OP_LT, b, a)));
+    list_add(
+        solver->graph, &c->deferred,
+        solve_op2(solver, OP_OR, solve_op2(solver, OP_LT, a, b), solve_op2(solver, OP_LT, b, a)));
 }
 
 static bool split_inside(struct solver *solver, struct conjunction *c, const struct expr *literal) {
@@ -501,11 +399,11 @@ void solve_comparison(struct solver *solver, struct conjunction *c, const struct
     }
     const struct expr *a = literal->args[0], *b = literal->args[1];
     struct sum sum = {.count = 0};
-    add_expr(&sum, b, 1); // b - a
-    add_expr(&sum, a, -1);
+    sum_add(&sum, b, 1); // b - a
+    sum_add(&sum, a, -1);
     if (literal->op == OP_LT)
-        add_constant(&sum, 1, -1);
-    int terms = list_terms(&sum);
+        sum_add_constant(&sum, 1, -1);
+    int terms = sum_list_terms(&sum);
     if (sum.failed || terms > 1) {
         leave(solver, c, literal);
         return;
@@ -513,11 +411,11 @@ void solve_comparison(struct solver *solver, struct conjunction *c, const struct
     if (terms == 0) { // the list's position cancelled out
         enum op op = literal->op == OP_LT ? OP_LE : literal->op;
         list_add(solver->graph, &c->rule.guards,
-                 op2(solver, op, number(solver, 0), rest_of(solver, &sum, 1)));
+                 solve_op2(solver, op, solve_number(solver, 0), sum_rest(solver, &sum, 1)));
         return;
     }
     // |D| % m, |D| / m: the sign decides first.
-    const struct term *term = list_term(&sum);
+    const struct term *term = sum_list_term(&sum);
     const struct expr *abs = find_node(solver, literal, is_abs);
     bool inside = term->node->op == OP_MOD || term->node->op == OP_DIV || term->node->op == OP_MUL;
     if (abs && inside && split_abs(solver, c, literal, abs))
@@ -525,143 +423,9 @@ void solve_comparison(struct solver *solver, struct conjunction *c, const struct
     if (literal->op == OP_NE) {
         solve_not_equal(solver, c, literal, &sum);
     } else if (literal->op == OP_EQ) {
-        push(solver, c, op2(solver, OP_LE, a, b));
-        push(solver, c, op2(solver, OP_LE, b, a));
+        push(solver, c, solve_op2(solver, OP_LE, a, b));
+        push(solver, c, solve_op2(solver, OP_LE, b, a));
     } else {
         solve_at_least_zero(solver, c, literal, &sum);
     }
-}
-
-// ---- remainders -------------------------------------------------------------------------------
-
-// (x + shift) mod period in [0, width), x = +-place + ... or x = y / B + ...: as a period of the
-// place. False where it has another form.
-static bool place_period(struct solver *solver, const struct conjunction *c, const struct expr *x,
-                         const struct expr *period, const struct expr *width,
-                         const struct expr *shift, int *out_axis, struct rule_period *out) {
-    struct sum sum = {.count = 0};
-    add_expr(&sum, x, 1);
-    const struct term *term = list_term(&sum);
-    if (sum.failed || !term || (term->factor != 1 && term->factor != -1))
-        return false;
-    const struct expr *rest = op2(solver, OP_ADD, rest_of(solver, &sum, 1), shift);
-    // -t + rest in [0, width) is t - rest + width - 1 in [0, width).
-    if (term->factor == -1)
-        rest = op2(solver, OP_SUB, op2(solver, OP_SUB, width, number(solver, 1)), rest);
-    if (term->node->op == OP_PLACE) {
-        *out_axis = term->node->payload.ref.index;
-        *out = (struct rule_period){period, expr_op1(solver->graph, OP_NEG, rest), width};
-        return true;
-    }
-    const struct expr *plain = plain_form(solver, term->node);
-    const struct expr *quotient = plain ? plain : term->node;
-    if (quotient->op != OP_DIV || !positive(c, quotient->args[1]) || quotient->args[1]->deps)
-        return false;
-    const struct expr *by = quotient->args[1];
-    return place_period(solver, c, quotient->args[0], op2(solver, OP_MUL, period, by),
-                        op2(solver, OP_MUL, width, by), op2(solver, OP_MUL, rest, by), out_axis,
-                        out);
-}
-
-static const struct expr *modular_literal(struct solver *solver, const struct modular *m) {
-    if (m->other)
-        return op2(solver, OP_NE, m->node, m->lo);
-    return m->lo ? op2(solver, OP_LE, m->lo, m->node) : op2(solver, OP_LE, m->node, m->hi);
-}
-
-// lo and hi of all conditions on one remainder; `first` is one of them.
-static void merge_modular(struct solver *solver, const struct modular *first,
-                          const struct expr **lo, const struct expr **hi) {
-    *lo = number(solver, 0);
-    *hi = op2(solver, OP_SUB, first->node->args[1], number(solver, 1));
-    for (const struct modular *m = first; m; m = m->next) {
-        if (m->node != first->node || m->other)
-            continue;
-        if (m->lo)
-            *lo = op2(solver, OP_MAX, *lo, m->lo);
-        if (m->hi)
-            *hi = op2(solver, OP_MIN, *hi, m->hi);
-    }
-}
-
-static bool solve_one_modular(struct solver *solver, struct conjunction *c,
-                              const struct modular *m) {
-    const struct expr *period = m->node->args[1], *zero = number(solver, 0);
-    const struct expr *lo, *width, *one = number(solver, 1);
-    if (period->deps)
-        return false;
-    if (m->other) { // every remainder but one: a wrapped interval, all of them if it cannot occur
-        const struct expr *occurs =
-            op2(solver, OP_AND, op2(solver, OP_LE, zero, m->lo), op2(solver, OP_LT, m->lo, period));
-        lo = op2(solver, OP_ADD, m->lo, one);
-        width =
-            expr_op3(solver->graph, OP_SELECT_I, occurs, op2(solver, OP_SUB, period, one), period);
-    } else {
-        const struct expr *hi;
-        merge_modular(solver, m, &lo, &hi);
-        width = op2(solver, OP_MAX, zero, op2(solver, OP_ADD, op2(solver, OP_SUB, hi, lo), one));
-    }
-    int axis;
-    struct rule_period found;
-    if (!place_period(solver, c, m->node->args[0], period, width,
-                      expr_op1(solver->graph, OP_NEG, lo), &axis, &found) ||
-        c->rule.period[axis].period)
-        return false;
-    c->rule.period[axis] = found;
-    return true;
-}
-
-void solve_modular(struct solver *solver, struct conjunction *c) {
-    for (const struct modular *m = c->modular; m; m = m->next) {
-        bool merged = false; // with an earlier entry of the same remainder
-        for (const struct modular *e = c->modular; e != m; e = e->next)
-            merged |= e->node == m->node && !e->other && !m->other;
-        if (!merged && !solve_one_modular(solver, c, m)) {
-            for (const struct modular *e = m; e; e = e->next)
-                if (e == m || (e->node == m->node && !e->other && !m->other))
-                    leave(solver, c, modular_literal(solver, e));
-        }
-    }
-}
-
-// ---- feasibility ------------------------------------------------------------------------------
-
-// f * x - f * B * (x / B) is f * (x % B).
-static void join_quotients(struct solver *solver, struct sum *sum) {
-    for (int i = 0; i < sum->count; i++) {
-        const struct expr *quotient = sum->terms[i].node;
-        if (quotient->op != OP_DIV || quotient->args[1]->op != OP_INT)
-            continue;
-        int64_t by = quotient->args[1]->payload.i, factor = sum->terms[i].factor;
-        if (by < 1 || factor % by != 0)
-            continue;
-        for (int j = 0; j < sum->count; j++)
-            if (sum->terms[j].node == quotient->args[0] && sum->terms[j].factor == -(factor / by)) {
-                sum->terms[j].node = op2(solver, OP_MOD, quotient->args[0], quotient->args[1]);
-                sum->terms[i] = sum->terms[--sum->count];
-                i = -1;
-                break;
-            }
-    }
-}
-
-static void add_feasible(struct solver *solver, struct conjunction *c, const struct expr *lower,
-                         const struct expr *upper) {
-    struct sum sum = {.count = 0};
-    add_expr(&sum, upper, 1);
-    add_expr(&sum, lower, -1);
-    if (sum.failed)
-        return;
-    join_quotients(solver, &sum);
-    if (sum.count == 0 && sum.constant >= 0)
-        return;
-    list_add(solver->graph, &c->rule.feasible,
-             op2(solver, OP_LE, number(solver, 0), rest_of(solver, &sum, 1)));
-}
-
-void solve_feasible(struct solver *solver, struct conjunction *c) {
-    for (int a = 0; a < ABI_AXES; a++)
-        for (int i = 0; i < c->rule.lower[a].count; i++)
-            for (int j = 0; j < c->rule.upper[a].count; j++)
-                add_feasible(solver, c, c->rule.lower[a].items[i], c->rule.upper[a].items[j]);
 }

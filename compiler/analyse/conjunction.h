@@ -40,10 +40,10 @@ bool conjunction_split(struct solver *solver, struct conjunction *c, const struc
 // compare.c: takes apart `a <= b`, `a == b` or `a != b` of integers that depends on the list.
 // Literals that it produces go to c->pending.
 void solve_comparison(struct solver *solver, struct conjunction *c, const struct expr *literal);
-// Turns the collected remainders into periods. May add to unsolved.
+// remainder.c: turns the collected remainders into periods. May add to unsolved.
 void solve_modular(struct solver *solver, struct conjunction *c);
 
-// Adds to rule.feasible: for each axis, that no lower bound exceeds an upper one.
+// remainder.c: adds to rule.feasible: for each axis, that no lower bound exceeds an upper one.
 void solve_feasible(struct solver *solver, struct conjunction *c);
 
 static inline bool on_list(const struct expr *e) {
