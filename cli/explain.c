@@ -11,7 +11,7 @@
 #include <string.h>
 
 // Pairs of partial tiles that are tested to count kept pairs exactly: some seconds at most.
-static const int64_t kept_budget_pairs = (int64_t)1 << 28;
+static const int64_t kept_budget_pairs = (int64_t)1 << 26;
 
 struct explain {
     struct problem_args args;

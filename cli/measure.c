@@ -11,7 +11,7 @@
 #include <time.h>
 
 // Partial tiles are tested pair by pair up to this many pairs; beyond, kept pairs are an estimate.
-static const int64_t kept_budget_pairs = (int64_t)1 << 27;
+static const int64_t kept_budget_pairs = (int64_t)1 << 26;
 
 enum { MAX_THREADS = 4096 };
 
