@@ -94,6 +94,11 @@ static void add_require(struct unit *unit, const struct ast_stmt *stmt,
     if (seen->known)
         return;
     seen->known = true;
+    if (pattern->require_count == MAX_DECLARED) {
+        complain(&unit->place, stmt->span, "a pattern has at most %d 'require' statements",
+                 MAX_DECLARED);
+        return;
+    }
     pattern->requires = array_grow(root->checker->arena, pattern->requires, pattern->require_count,
                                    &root->require_room, sizeof *pattern->requires);
     pattern->requires[pattern->require_count++] =
@@ -233,54 +238,60 @@ const struct expr *read_statements(struct unit *unit) {
     return NULL;
 }
 
-static int count_operations(const struct expr *node, uint8_t *seen) {
-    if (seen[node->id])
-        return 0;
-    seen[node->id] = 1;
-    int count = 1;
+// Different operations of an expression; counting stops past the limit.
+static int count_operations(const struct expr *node, struct visits *visits, int count) {
+    if (visits->marks[node->id] == visits->walk || count > MAX_OPERATIONS)
+        return count;
+    visits->marks[node->id] = visits->walk;
     for (int i = 0; i < node->arity; i++)
-        count += count_operations(node->args[i], seen);
-    return count;
+        count = count_operations(node->args[i], visits, count);
+    return count + 1;
 }
 
 // Later stages walk the graph by recursion and the reference by the text form, and compile time
 // grows faster than the number of operations: all three are bounded.
-static void check_extent(struct unit *unit, const struct expr *root, struct span span) {
+static void check_extent(struct unit *unit, struct visits *visits, const struct expr *root,
+                         struct span span) {
     if (!root)
         return;
-    uint8_t *seen = ARENA_ARRAY(unit->place.root->graph->arena, uint8_t, (size_t)root->id + 1);
-    int operations = root->depth > EXPR_DEPTH_LIMIT ? 0 : count_operations(root, seen);
+    visits->walk++;
+    if (root->id >= visits->room || visits->graph != unit->place.root->graph) {
+        visits->graph = unit->place.root->graph;
+        visits->room = visits->graph->count * 2;
+        visits->marks = ARENA_ARRAY(visits->graph->arena, uint32_t, visits->room);
+    }
     if (root->depth > EXPR_DEPTH_LIMIT)
-        complain(&unit->place, span, "more than %d operations inside each other",
-                 EXPR_DEPTH_LIMIT);
+        complain(&unit->place, span, "more than %d operations inside each other", EXPR_DEPTH_LIMIT);
     else if (root->weight > EXPR_WEIGHT_LIMIT)
         complain(&unit->place, span,
                  "the pattern expands to too much: more than %d operations when written out",
                  EXPR_WEIGHT_LIMIT);
-    else if (operations > MAX_OPERATIONS)
+    else if (count_operations(root, visits, 0) > MAX_OPERATIONS)
         complain(&unit->place, span,
-                 "%d different operations in one expression, more than the %d that this version "
+                 "more than the %d different operations in one expression that this version "
                  "compiles; long lists belong in an input",
-                 operations, MAX_OPERATIONS);
+                 MAX_OPERATIONS);
 }
 
 static void check_extents(struct unit *unit) {
     const struct pattern *pattern = unit->place.root->pattern;
     struct span span = unit->decl->stmt->name.span;
-    check_extent(unit, pattern->keep, span);
-    check_extent(unit, pattern->score, span);
+    struct visits *visits = &unit->place.root->checker->visits;
+    check_extent(unit, visits, pattern->keep, span);
+    check_extent(unit, visits, pattern->score, span);
     for (int i = 0; i < pattern->param_count; i++)
-        check_extent(unit, pattern->params[i].fallback, pattern->params[i].span);
+        check_extent(unit, visits, pattern->params[i].fallback, pattern->params[i].span);
     for (int i = 0; i < pattern->map_count; i++) {
-        check_extent(unit, pattern->maps[i].body, pattern->maps[i].span);
+        check_extent(unit, visits, pattern->maps[i].body, pattern->maps[i].span);
         for (int j = 0; j < pattern->maps[i].index_count; j++)
-            check_extent(unit, pattern->maps[i].indices[j].extent, pattern->maps[i].span);
+            check_extent(unit, visits, pattern->maps[i].indices[j].extent, pattern->maps[i].span);
     }
     for (int i = 0; i < pattern->require_count; i++)
-        check_extent(unit, pattern->requires[i].condition, pattern->requires[i].span);
+        check_extent(unit, visits, pattern->requires[i].condition, pattern->requires[i].span);
     for (int i = 0; i < pattern->input_count; i++)
         for (int j = 0; j < pattern->inputs[i].index_count; j++)
-            check_extent(unit, pattern->inputs[i].indices[j].extent, pattern->inputs[i].span);
+            check_extent(unit, visits, pattern->inputs[i].indices[j].extent,
+                         pattern->inputs[i].span);
 }
 
 // What a use of the pattern wants to know without reading the statements again.

@@ -28,14 +28,14 @@
 #include "dsl/words.h"
 
 enum {
-    MAX_FILES = 64,            // of one check, imports included
-    MAX_STEPS = 1000000,       // expressions lowered in one check, expansions included
-    MAX_NODES = 800000,        // of a pattern's graph
-    MAX_EXPANSION = 500,       // levels of expressions, calls and uses inside each other
-    MAX_OPERATIONS = 3000,     // different ones in `keep` (or `score`): code that compiles in seconds
+    MAX_FILES = 64,        // of one check, imports included
+    MAX_STEPS = 1000000,   // expressions lowered in one check, expansions included
+    MAX_NODES = 400000,    // of a pattern's graph
+    MAX_EXPANSION = 500,   // levels of expressions, calls and uses inside each other
+    MAX_OPERATIONS = 3000, // different ones in `keep` (or `score`): code that compiles in seconds
     MAX_SET_ELEMENTS = 65536,
     MAX_SET_PARTS = 256, // `|`, `&` and `-` in one set
-    MAX_DECLARED = 1024  // parameters, inputs, maps: of each
+    MAX_DECLARED = 1024  // parameters, inputs, maps, requires: of each
 };
 
 // ---- values ----------------------------------------------------------------------------------
@@ -174,6 +174,14 @@ struct root {
     int quantifiers; // made or met so far: a change tells that a value has one inside
 };
 
+// Which nodes a walk over a graph has met: those marked with its number. Shared by all patterns of
+// a file, whose graph they share, too.
+struct visits {
+    const struct expr_graph *graph;
+    uint32_t *marks; // by id
+    uint32_t room, walk;
+};
+
 struct checker {
     struct arena *arena;
     struct diags *diags;
@@ -189,6 +197,7 @@ struct checker {
     const char *last_variable; // of the last quantifier that was read to its end
     int nesting;               // of lower() on the C stack
     bool nested_too_deep;
+    struct visits visits;
     struct pattern_decl *chosen;
     struct root *nowhere; // for functions on their own, and for what stands outside of patterns
     struct expr_graph *scratch; // of all patterns but the chosen one
