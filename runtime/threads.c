@@ -1,6 +1,9 @@
+#define _GNU_SOURCE // sched_getaffinity
+
 #include "runtime/threads.h"
 
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -23,7 +26,10 @@ struct worker {
 };
 
 int threads_available(void) {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+    cpu_set_t usable;
+    long processors = sched_getaffinity(0, sizeof usable, &usable) == 0
+                          ? CPU_COUNT(&usable)
+                          : sysconf(_SC_NPROCESSORS_ONLN);
     return processors < 1 ? 1 : processors > MOST_THREADS ? MOST_THREADS : (int)processors;
 }
 
