@@ -50,6 +50,10 @@ void cpu_layout_init(struct cpu_emit *e) {
     at->bad_count = reserve_scalar(e);
     at->bad_keys = cpu_reserve(e, CPU_KEY_ROWS * 8);
     at->bad_flag = cpu_reserve(e, CPU_KEY_ROWS);
+    if (e->multiply == &cpu_multiply_amx) {
+        at->amx_config = cpu_reserve(e, 64);
+        at->amx_weights = cpu_reserve(e, matrix / 2);
+    }
     if (e->spec->pattern->axis_count == 1) { // no arithmetic between position and axis
         at->query_axis[0] = at->query_position[ABI_AXES - 1];
         at->key_axis[0] = at->key_position[ABI_AXES - 1];

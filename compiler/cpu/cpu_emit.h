@@ -9,8 +9,9 @@
 //    v     [     ...      ]                                   [    ...     ]
 //
 // In both products one operand is a broadcast scalar and the other a vector, and nothing is
-// transposed per tile: Q is, once per item. K and V are copied to packed float rows (which converts
-// dtypes, gathers strides and keeps cache sets apart).
+// transposed per tile: Q is, once per item. (With AMX both are tiles, and P is transposed.) K and V
+// are copied to packed float rows (which converts dtypes, gathers strides and keeps cache sets
+// apart).
 //
 // The kernel is several internal functions of (launch, scratch), which share the thread's scratch;
 // scalars of the item at hand live in scratch too (`at.item_*`).
@@ -23,16 +24,22 @@
 
 struct cpu_emit;
 
-// The multiply-add of one instruction set. Packed operands are made of 32-bit cells: a float, or a
-// pair of bf16 along the direction that is summed over. Everything else about the two products, the
-// packing and the softmax follows from `group`.
+// The products of one instruction set. Packed operands are made of 32-bit cells: a float, or a pair
+// of bf16 along the direction that is summed over. Everything else about the packing and the
+// softmax follows from `group`.
 struct cpu_multiply {
     const char *name;
-    int group; // elements that a cell holds
-    // accumulator (floats) + cell (a scalar, for all lanes) * cells
+    int group;             // elements that a cell holds
+    bool reads_keys_apart; // rows of K may lie anywhere: those that are cells stay in memory
+    // Around all else in the compiled function; NULL: nothing to do.
+    void (*begin)(struct cpu_emit *), (*end)(struct cpu_emit *);
+    LLVMValueRef (*logits)(struct cpu_emit *); // (): S = K Q^T
+    LLVMValueRef (*values)(struct cpu_emit *); // (): O = O * alpha + P^T V
+    // Of those in cpu_multiply.c: accumulator (floats) + cell (a scalar, for all lanes) * cells
     LLVMValueRef (*add)(struct cpu_emit *, LLVMValueRef sum, LLVMValueRef cell, LLVMValueRef cells);
 };
-extern const struct cpu_multiply cpu_multiply_float, cpu_multiply_dot;
+extern const struct cpu_multiply cpu_multiply_float, cpu_multiply_dot; // cpu_multiply.c
+extern const struct cpu_multiply cpu_multiply_amx;                     // cpu_amx.c
 
 // Byte offsets into the thread's scratch. [rows] arrays have 64 entries.
 struct cpu_layout {
@@ -56,6 +63,8 @@ struct cpu_layout {
     int64_t kept;                // i8 or i16 per (key, vector of queries): lanes kept
     int64_t bad_count, bad_keys; // i64; i64[64]: keys whose V row is not finite
     int64_t bad_flag;            // i8[64]
+    // AMX only: the tiles' configuration; P as tiles with queries down.
+    int64_t amx_config, amx_weights;
     int64_t bytes;
 };
 
@@ -182,11 +191,6 @@ void cpu_store_weights(struct cpu_emit *e, LLVMValueRef key, LLVMValueRef vector
 LLVMValueRef cpu_load_weight(struct cpu_emit *e, LLVMValueRef key, LLVMValueRef query); // float
 // What the logits still lack after the product (cells of pairs hold Q unscaled), or NULL.
 LLVMValueRef cpu_scale_after(struct cpu_emit *e);
-
-// ---- products (cpu_multiply.c): () each ---------------------------------------------------------
-
-LLVMValueRef cpu_emit_logits(struct cpu_emit *e); // S = K Q^T
-LLVMValueRef cpu_emit_values(struct cpu_emit *e); // O = O * alpha + P^T V
 
 // ---- softmax (cpu_softmax.c) -------------------------------------------------------------------
 

@@ -1,5 +1,5 @@
-// The two products of a tile, as register-blocked loops. In both, `deep` cells are summed over: a
-// scalar cell of one operand is broadcast against vectors of the other,
+// The two products of a tile in vector registers, as register-blocked loops. In both, `deep` cells
+// are summed over: a scalar cell of one operand is broadcast against vectors of the other,
 //
 //   logits:  S[key][query] += K[key][c] * Q^T[c][query]      rows = keys,    columns = queries
 //   values:  O[query][d]   += P[c][query] * V[c][d]          rows = queries, columns = dim
@@ -32,9 +32,6 @@ static LLVMValueRef add_pairs(struct cpu_emit *e, LLVMValueRef sum, LLVMValueRef
                            LLVMBuildBitCast(b, cells, pairs, "")};
     return llvm_intrinsic(e->unit, "llvm.x86.avx512bf16.dpbf16ps.512", NULL, 0, args, 3);
 }
-
-const struct cpu_multiply cpu_multiply_float = {"float", 1, add_floats};
-const struct cpu_multiply cpu_multiply_dot = {"bf16 pairs", 2, add_pairs};
 
 // A register block: where its operands are, for depth step c.
 struct block {
@@ -150,7 +147,7 @@ static void logits_loops(struct cpu_emit *e, int rows, int columns, LLVMValueRef
     }
 }
 
-LLVMValueRef cpu_emit_logits(struct cpu_emit *e) {
+static LLVMValueRef emit_logits(struct cpu_emit *e) {
     LLVMValueRef function = cpu_function_begin(e, "logits");
     LLVMValueRef vectors = cpu_get(e, e->at.item_vectors, e->unit->i64);
     LLVMValueRef all = cpu_const(e, e->query_vectors);
@@ -204,7 +201,7 @@ static void values_block(struct cpu_emit *e, int rows, int number, LLVMValueRef 
     }
 }
 
-LLVMValueRef cpu_emit_values(struct cpu_emit *e) {
+static LLVMValueRef emit_values(struct cpu_emit *e) {
     LLVMValueRef function = cpu_function_begin(e, "values");
     LLVMValueRef end = cpu_get(e, e->at.item_rows, e->unit->i64);
     for (int number = 0; number < cpu_block_count(e); number++) {
@@ -217,3 +214,23 @@ LLVMValueRef cpu_emit_values(struct cpu_emit *e) {
     cpu_function_end(e);
     return function;
 }
+
+// ---- instruction sets ---------------------------------------------------------------------------
+
+const struct cpu_multiply cpu_multiply_float = {
+    .name = "float",
+    .group = 1,
+    .reads_keys_apart = true,
+    .logits = emit_logits,
+    .values = emit_values,
+    .add = add_floats,
+};
+
+const struct cpu_multiply cpu_multiply_dot = {
+    .name = "bf16 pairs",
+    .group = 2,
+    .reads_keys_apart = true,
+    .logits = emit_logits,
+    .values = emit_values,
+    .add = add_pairs,
+};

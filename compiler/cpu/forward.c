@@ -32,8 +32,8 @@ static void emit_primitives(struct cpu_emit *e, struct forward *f) {
     f->pack_keys = e->keys_in_place ? NULL : cpu_emit_pack_keys(e);
     f->pack_values = cpu_emit_pack_values(e, false);
     f->pack_checked = cpu_emit_pack_values(e, true);
-    f->logits = cpu_emit_logits(e);
-    f->values = cpu_emit_values(e);
+    f->logits = e->multiply->logits(e);
+    f->values = e->multiply->values(e);
     f->begin_softmax = cpu_emit_begin_softmax(e);
     f->softmax = cpu_emit_softmax(e);
     f->add_bad = cpu_emit_add_bad(e);
@@ -161,12 +161,16 @@ static void emit_entry(struct cpu_emit *e, struct forward *f) {
                              LLVMAppendBasicBlockInContext(unit->context, function, "entry"));
     e->launch = LLVMGetParam(function, 0);
     e->scratch = LLVMGetParam(function, 3);
+    if (e->multiply->begin)
+        e->multiply->begin(e);
     call0(e, f->tile_offsets);
     struct llvm_loop items;
     llvm_loop_begin(unit, &items, LLVMGetParam(function, 1), LLVMGetParam(function, 2),
                     cpu_const(e, 1), "items");
     emit_item(e, f, items.index);
     llvm_loop_end(&items);
+    if (e->multiply->end)
+        e->multiply->end(e);
     LLVMBuildRetVoid(unit->builder);
 }
 
@@ -176,9 +180,10 @@ static void init_emit(struct cpu_emit *e, struct llvm_unit *unit,
                       const struct cpu_kernel_spec *spec, struct arena *arena) {
     *e = (struct cpu_emit){.unit = unit, .spec = spec, .arena = arena, .dim = spec->dim};
     bool pairs = spec->dtype == HEDDLE_BF16 && unit->has_avx512_bf16;
-    e->multiply = pairs ? &cpu_multiply_dot : &cpu_multiply_float;
-    e->keys_in_place =
-        spec->dim_contiguous && (spec->dtype == HEDDLE_F32 || (pairs && spec->dim % 2 == 0));
+    bool tiles = pairs && unit->has_amx_bf16;
+    e->multiply = tiles ? &cpu_multiply_amx : pairs ? &cpu_multiply_dot : &cpu_multiply_float;
+    e->keys_in_place = spec->dim_contiguous && e->multiply->reads_keys_apart &&
+                       (spec->dtype == HEDDLE_F32 || (pairs && spec->dim % 2 == 0));
     e->lanes = unit->vector_bits / 32;
     e->query_vectors = CPU_QUERY_ROWS / e->lanes;
     e->block_vectors = unit->has_avx512 ? 4 : 2;

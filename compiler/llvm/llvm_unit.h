@@ -28,7 +28,8 @@ struct llvm_unit {
 
 // A unit for this host's CPU (or for `cpu`/`features` when given, as llc spells them). The has_*
 // flags are read from the feature list and the names x86-64-v3 and x86-64-v4; a feature that
-// another CPU name implies must be listed too to be used.
+// another CPU name implies must be listed too to be used. For this host has_amx_bf16 also says that
+// the system lets this process use tiles, which is asked for when the first unit is made.
 enum heddle_status llvm_unit_create(const char *cpu, const char *features,
                                     struct llvm_unit **out_unit, struct error *error);
 void llvm_unit_destroy(struct llvm_unit *unit); // NULL is fine; frees jitted code too

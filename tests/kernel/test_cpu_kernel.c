@@ -14,12 +14,14 @@ struct kernel { // compiled
     int64_t scratch_bytes;
 };
 
-static struct kernel compile(const struct problem *p, const char *cpu) {
+static struct kernel compile(const struct problem *p, const char *cpu, bool without_amx) {
     struct kernel kernel;
     struct error error = {0};
     void *address = NULL;
     struct cpu_kernel_spec spec = {p->pattern, p->dtype, p->dim, p->contiguous};
     enum heddle_status status = llvm_unit_create(cpu, NULL, &kernel.unit, &error);
+    if (!status && without_amx)
+        kernel.unit->has_amx_bf16 = false;
     if (!status)
         status = cpu_kernel_emit(kernel.unit, &spec, &kernel.scratch_bytes, &error);
     if (!status)
@@ -49,7 +51,7 @@ static void run(const struct kernel *kernel, struct problem *p) {
 
 struct choice { // what a test fixes; 0 (or -1): drawn
     int dim, keep, score, dtype, lists;
-    bool bad_values;
+    bool bad_values, without_amx;
     const char *cpu;
 };
 static const struct choice any = {.keep = -1, .score = -1, .dtype = -1, .lists = -1};
@@ -119,7 +121,7 @@ static void check_case(unsigned seed, const struct choice *choice) {
     describe(&p, seed, text, sizeof text);
     if (getenv("HEDDLE_TEST_VERBOSE"))
         fprintf(stderr, "%s\n", text);
-    struct kernel kernel = compile(&p, choice->cpu);
+    struct kernel kernel = compile(&p, choice->cpu, choice->without_amx);
     run(&kernel, &p);
     struct problem_result result = problem_check(&p);
     cr_expect(!result.wrong, "%s: %s (row %d)", text, result.wrong, (int)result.row);
@@ -185,7 +187,7 @@ Test(cpu_kernel, precision) {
         p.pattern = test_pattern(&arena, 1, 1, 0, 1);
         test_arguments(&p);
         problem_build(&p, false);
-        struct kernel kernel = compile(&p, NULL);
+        struct kernel kernel = compile(&p, NULL, false);
         run(&kernel, &p);
         struct problem_result result = problem_check(&p);
         cr_log_info("dtype %d: relative error %.2g (rms), worst %.2g, of lse %.2g", dtype,
@@ -219,4 +221,59 @@ Test(cpu_kernel, baseline) {
     choice.cpu = "x86-64";
     choice.bad_values = true;
     check_cases(7000, 30, &choice);
+}
+
+static bool host_has_amx(void) {
+    struct llvm_unit *unit;
+    struct error error = {0};
+    cr_assert_eq(llvm_unit_create(NULL, NULL, &unit, &error), HEDDLE_OK, "%s", error_text(&error));
+    bool has_amx = unit->has_amx_bf16;
+    llvm_unit_destroy(unit);
+    return has_amx;
+}
+
+// Elsewhere than on hosts with tiles the other tests have multiplied bf16 without them.
+Test(cpu_kernel, amx_and_without) {
+    struct choice choice = any;
+    choice.dtype = HEDDLE_BF16;
+    choice.bad_values = true;
+    if (!host_has_amx())
+        return;
+    check_cases(8000, 30, &choice);
+    choice.bad_values = false;
+    for (choice.dim = 8; choice.dim <= 256; choice.dim += 24)
+        check_cases(8100 + (unsigned)choice.dim, 1, &choice);
+    choice.dim = 0;
+    choice.without_amx = true;
+    check_cases(8400, 15, &choice);
+}
+
+// Compiles on every host; runs nothing.
+Test(cpu_kernel, amx_assembly) {
+    static const char features[] =
+        "+avx2,+fma,+f16c,+avx512f,+avx512bw,+avx512dq,+avx512vl,"
+        "+avx512bf16,+amx-tile,+amx-bf16";
+    struct arena arena;
+    arena_init(&arena, 0);
+    struct cpu_kernel_spec spec = {test_pattern(&arena, 1, 1, 0, 1), HEDDLE_BF16, 100, true};
+    struct llvm_unit *unit;
+    struct error error = {0};
+    struct strbuf text = {0};
+    int64_t bytes;
+    enum heddle_status status = llvm_unit_create("sapphirerapids", features, &unit, &error);
+    if (!status)
+        status = cpu_kernel_emit(unit, &spec, &bytes, &error);
+    if (!status)
+        status = llvm_unit_verify(unit, &error);
+    if (!status)
+        status = llvm_unit_optimize(unit, &error);
+    if (!status)
+        status = llvm_unit_assembly(unit, &text, &error);
+    cr_assert_eq(status, HEDDLE_OK, "%s", error_text(&error));
+    static const char *const expected[] = {"ldtilecfg", "tdpbf16ps", "tilerelease"};
+    for (size_t i = 0; i < sizeof expected / sizeof *expected; i++)
+        cr_expect(strstr(text.text, expected[i]) != NULL, "no %s", expected[i]);
+    strbuf_finish(&text);
+    llvm_unit_destroy(unit);
+    arena_finish(&arena);
 }
