@@ -9,6 +9,7 @@
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "runtime/reference.h"
+#include "runtime/threads.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -91,20 +92,31 @@ static uint64_t stream_at(uint64_t start, int64_t index) {
     return splitmix64(start + UINT64_C(0x9e3779b97f4a7c15) * ((uint64_t)index + 1));
 }
 
-static void fill_normal(enum heddle_dtype dtype, void *data, int64_t count, uint64_t seed,
-                        int tensor, struct progress *progress, int64_t done_before) {
+struct filling { // one tensor, by pairs of elements on all processors
+    enum heddle_dtype dtype;
+    void *data;
+    int64_t count;
+    uint64_t start;
+};
+
+static void fill_pairs(void *context, int64_t begin, int64_t end, void *scratch) {
+    const struct filling *fill = context;
     const double unit = 1.0 / 9007199254740992.0; // 2^-53
-    uint64_t start = stream_at(seed * 4 + (uint64_t)tensor, 0);
-    for (int64_t e = 0; e < count; e += 2) {
-        double u1 = (double)((stream_at(start, e) >> 11) + 1) * unit;
-        double u2 = (double)(stream_at(start, e + 1) >> 11) * unit;
+    (void)scratch;
+    for (int64_t e = 2 * begin; e < 2 * end; e += 2) {
+        double u1 = (double)((stream_at(fill->start, e) >> 11) + 1) * unit;
+        double u2 = (double)(stream_at(fill->start, e + 1) >> 11) * unit;
         double radius = sqrt(-2 * log(u1));
-        dtype_store(dtype, data, e, radius * cos(two_pi * u2));
-        if (e + 1 < count)
-            dtype_store(dtype, data, e + 1, radius * sin(two_pi * u2));
-        if ((e & 0xfffff) == 0)
-            progress_step(progress, done_before + e);
+        dtype_store(fill->dtype, fill->data, e, radius * cos(two_pi * u2));
+        if (e + 1 < fill->count)
+            dtype_store(fill->dtype, fill->data, e + 1, radius * sin(two_pi * u2));
     }
+}
+
+static enum heddle_status fill_normal(enum heddle_dtype dtype, void *data, int64_t count,
+                                      uint64_t seed, int tensor, struct error *error) {
+    struct filling fill = {dtype, data, count, stream_at(seed * 4 + (uint64_t)tensor, 0)};
+    return threads_each(0, (count + 1) / 2, 1 << 16, 0, fill_pairs, &fill, error);
 }
 
 static void fill_from(enum heddle_dtype dtype, void *data, const struct npy *npy) {
@@ -113,21 +125,24 @@ static void fill_from(enum heddle_dtype dtype, void *data, const struct npy *npy
         dtype_store(dtype, data, e, dtype_load(from, npy->data, e));
 }
 
-static void fill_inputs(struct tensors *tensors, const struct plan *plan,
-                        const struct tensor_files *files, uint64_t seed) {
+static enum heddle_status fill_inputs(struct tensors *tensors, const struct plan *plan,
+                                      const struct tensor_files *files, uint64_t seed,
+                                      struct error *error) {
     const struct npy *from[] = {&files->q, &files->k, &files->v};
     struct progress progress;
+    enum heddle_status status = HEDDLE_OK;
     progress_begin(&progress, "inputs", tensors->count[0] + tensors->count[1] + tensors->count[2]);
     int64_t done = 0;
-    for (int t = 0; t < 3; t++) {
+    for (int t = 0; t < 3 && status == HEDDLE_OK; t++) {
         if (from[t]->data)
             fill_from(plan->dtype, tensors->memory[t], from[t]);
         else
-            fill_normal(plan->dtype, tensors->memory[t], tensors->count[t], seed, t, &progress,
-                        done);
+            status = fill_normal(plan->dtype, tensors->memory[t], tensors->count[t], seed, t, error);
         done += tensors->count[t];
+        progress_step(&progress, done);
     }
     progress_end(&progress);
+    return status;
 }
 
 static bool element_count(int64_t a, int64_t b, int64_t c, int64_t d, int64_t *out) {
@@ -154,7 +169,9 @@ int tensors_create(struct tensors *tensors, const struct plan *plan,
         complain("no memory for the tensors of this problem");
         return EXIT_DEVICE;
     }
-    fill_inputs(tensors, plan, files, seed);
+    struct error error = {0};
+    if (fill_inputs(tensors, plan, files, seed, &error) != HEDDLE_OK)
+        return fail(&error);
     for (int64_t e = 0; e < tensors->count[3]; e++)
         dtype_store(plan->dtype, tensors->memory[3], e, NAN);
     for (int64_t e = 0; e < tensors->rows; e++)

@@ -10,8 +10,8 @@
 #include <string.h>
 #include <time.h>
 
-static const char *const STAGES[] = {"ast",  "pattern", "facts", "schedule",
-                                     "llvm", "asm",     "ptx",   "plan", NULL};
+static const char *const STAGES[] = {"ast", "pattern", "facts", "schedule", "llvm",
+                                     "asm", "ptx",     "plan",  NULL};
 
 const char *const *pipeline_stage_names(void) {
     return STAGES;
@@ -268,7 +268,7 @@ static enum heddle_status make_ptx(struct program *program, const struct sm90_sp
     kernel->spec = *spec;
     enum heddle_status status = llvm_unit_create_nvptx("sm_90a", "+ptx80", &unit, error);
     if (status == HEDDLE_OK)
-        status = sm90_kernel_emit(unit, program->pattern, spec, error);
+        status = sm90_kernel_emit(unit, program->pattern, spec, &kernel->shared_bytes, error);
     if (status == HEDDLE_OK)
         status = llvm_unit_verify(unit, error);
     if (status == HEDDLE_OK)

@@ -47,6 +47,7 @@ enum heddle_status program_kernel(struct program *program, const struct kernel_s
 struct ptx_kernel {
     struct sm90_spec spec;
     struct strbuf ptx;
+    int shared_bytes; // dynamic, of a launch
     double compile_ms;
     struct ptx_kernel *next;
 };

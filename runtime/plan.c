@@ -51,11 +51,15 @@ static enum heddle_status make_lists(struct plan *plan, struct error *error) {
     return status;
 }
 
+static int64_t gpu_key_rows(struct plan *plan) {
+    return sm90_key_rows(plan->program->pattern, (int)plan->dim, &plan->arena);
+}
+
 // What the target's kernel can take.
 static void set_limits(struct plan *plan) {
     bool gpu = plan->options.target == HEDDLE_TARGET_CUDA;
     plan->query_rows = gpu ? SM90_QUERY_ROWS : CPU_QUERY_ROWS;
-    plan->key_rows = gpu ? sm90_key_rows((int)plan->dim) : CPU_KEY_ROWS;
+    plan->key_rows = gpu ? gpu_key_rows(plan) : CPU_KEY_ROWS;
 }
 
 static enum heddle_status get_ptx(struct plan *plan, struct error *error) {

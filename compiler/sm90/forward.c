@@ -13,8 +13,12 @@
 
 enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128, RECORD_BYTES = 48 };
 
-int sm90_key_rows(int dim) {
-    return dim <= 128 ? 128 : dim <= 192 ? 96 : 64;
+// Wide heads leave little room for what a costly predicate keeps in shared memory.
+int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
+    if (dim <= 128)
+        return 128;
+    bool costly = sm90_predicate_is_costly(pattern, arena);
+    return dim <= 192 ? (costly ? 96 : 112) : costly ? 64 : 80;
 }
 
 static int round_up(int value, int to) {
@@ -124,8 +128,8 @@ static bool score_reads_places(const struct pattern *pattern) {
     return pattern->score && (pattern->score->deps & (DEP_QUERY | DEP_KEY));
 }
 
-static void emit(struct llvm_unit *unit, const struct pattern *pattern,
-                 const struct sm90_spec *spec, struct arena *arena) {
+static int emit(struct llvm_unit *unit, const struct pattern *pattern, const struct sm90_spec *spec,
+                struct arena *arena) {
     int keys = spec->key_tile[0] * spec->key_tile[1] * spec->key_tile[2];
     struct sm90_emit e = {.unit = unit,
                           .b = unit->builder,
@@ -137,11 +141,14 @@ static void emit(struct llvm_unit *unit, const struct pattern *pattern,
     e.logit_count = keys / 2;
     e.output_count = e.shape.output_dim / 2;
     e.weight_count = keys / 4;
+    sm90_plan_slots(&e);
     emit_kernel(&e);
+    return e.shape.shared_bytes;
 }
 
 enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                    const struct sm90_spec *spec, struct error *error) {
+                                    const struct sm90_spec *spec, int *out_shared_bytes,
+                                    struct error *error) {
     if (spec->dtype == HEDDLE_F32)
         return error_set(error, HEDDLE_LIMIT,
                          "the CUDA target multiplies bf16 and fp16; fp32 runs on the CPU");
@@ -156,7 +163,7 @@ enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern
         arena_finish(&arena);
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "out of memory while emitting a kernel");
     }
-    emit(unit, pattern, spec, &arena);
+    *out_shared_bytes = emit(unit, pattern, spec, &arena);
     arena_finish(&arena);
     return HEDDLE_OK;
 }

@@ -105,17 +105,33 @@ static LLVMValueRef issue_output(struct consumer *c, LLVMValueRef count, LLVMVal
     return stage;
 }
 
-// What the logits' stage says is read before it is handed back.
-static void finish_logits(struct consumer *c, LLVMValueRef stage, LLVMValueRef flags, bool partial,
-                          LLVMValueRef *logits, struct sm90_softmax *softmax) {
-    struct sm90_emit *e = c->e;
+// Where a tile is, and its key slots: while its logits are being multiplied.
+struct prepared {
     struct sm90_tile_place place;
-    bool placed = partial || e->full_needs_place;
-    if (placed)
-        place = sm90_tile_read(e, stage);
+    LLVMValueRef copy;
+    bool placed;
+};
+
+static struct prepared prepare(struct consumer *c, LLVMValueRef count, bool partial) {
+    struct sm90_emit *e = c->e;
+    struct prepared tile = {.placed = partial || e->full_needs_place};
+    if (!tile.placed)
+        return tile;
+    tile.place = sm90_tile_read(e, sm90_stage(e, count, e->shape.stages));
+    tile.copy = sm90_fill_key_slots(e, &c->item, &tile.place, count);
+    return tile;
+}
+
+// What the logits' stage says has been read: it can be handed back.
+static void finish_logits(struct consumer *c, LLVMValueRef stage, const struct prepared *tile,
+                          LLVMValueRef flags, bool partial, LLVMValueRef *logits,
+                          struct sm90_softmax *softmax) {
+    struct sm90_emit *e = c->e;
+    struct sm90_mask_input input = {&c->item, tile->placed ? &tile->place : NULL, flags,
+                                    tile->copy};
     sm90_arrive_warp(e, sm90_barrier_at(e, SM90_KEY_EMPTY, stage));
     if (partial || e->spec->scale_first)
-        sm90_mask(e, &c->item, placed ? &place : NULL, flags, partial, logits);
+        sm90_mask(e, &input, partial, logits);
     sm90_softmax_tile(e, softmax, logits);
 }
 
@@ -124,9 +140,10 @@ static void first_tile(struct consumer *c, LLVMValueRef count, LLVMValueRef flag
     struct state state;
     LLVMValueRef logits[SM90_MAX_LOGITS];
     LLVMValueRef stage = issue_logits(c, count, logits);
+    struct prepared tile = prepare(c, count, partial);
     sm90_wait_products(e, 0, logits, e->logit_count);
     sm90_softmax_begin(e, &state.softmax);
-    finish_logits(c, stage, flags, partial, logits, &state.softmax);
+    finish_logits(c, stage, &tile, flags, partial, logits, &state.softmax);
     sm90_pack(e, logits, state.weights);
     for (int i = 0; i < e->output_count; i++)
         state.output[i] = LLVMConstReal(e->unit->f32, 0.0);
@@ -142,8 +159,9 @@ static void steady_tile(struct consumer *c, bool partial) {
     LLVMValueRef key_stage = issue_logits(c, state.tiles, logits);
     LLVMValueRef value_stage =
         issue_output(c, sm90_add_const(e, state.tiles, -1), state.output, state.weights);
+    struct prepared tile = prepare(c, state.tiles, partial);
     sm90_wait_products(e, 1, logits, e->logit_count);
-    finish_logits(c, key_stage, c->next_flags, partial, logits, &state.softmax);
+    finish_logits(c, key_stage, &tile, c->next_flags, partial, logits, &state.softmax);
     sm90_wait_products(e, 0, state.output, e->output_count);
     sm90_arrive_group(e, sm90_barrier_at(e, SM90_VALUE_EMPTY, value_stage));
     sm90_pack(e, logits, state.weights);
@@ -227,6 +245,7 @@ static LLVMValueRef consume_item(struct consumer *c, LLVMValueRef warpgroup, LLV
     LLVMBasicBlockRef from[2] = {LLVMGetInsertBlock(e->b)};
     LLVMBuildBr(e->b, after);
     LLVMPositionBuilderAtEnd(e->b, walk);
+    sm90_fill_query_slots(e, &c->item);
     LLVMValueRef counts[2] = {tiles, consume_tiles(c, tiles)};
     from[1] = LLVMGetInsertBlock(e->b);
     LLVMBuildBr(e->b, after);

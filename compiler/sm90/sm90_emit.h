@@ -26,6 +26,8 @@ struct sm90_emit {
     LLVMValueRef shared;                         // i32: base of shared memory
     int logit_count, output_count, weight_count; // registers of a thread
     bool full_needs_place;                       // the score reads coordinates
+    struct sm90_slots *slots;
+    int slots_at; // in shared memory
 };
 
 // ---- small steps (sm90_asm.c) -------------------------------------------------------------------
@@ -125,6 +127,12 @@ struct sm90_item {                // what consumers know of their item
 };
 struct sm90_item sm90_item_read(struct sm90_emit *e, LLVMValueRef item_count,
                                 LLVMValueRef *out_filled);
+// Offsets in a box of these extents, x fastest, of element `index`.
+void sm90_unravel(struct sm90_emit *e, LLVMValueRef index, const int *extent, LLVMValueRef *out);
+// Of row `row` of the query tile; offset may be NULL.
+void sm90_row_position(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef row,
+                       LLVMValueRef *out_offset, LLVMValueRef *out_position);
+LLVMValueRef sm90_first_row(struct sm90_emit *e, LLVMValueRef thread); // in the tile, r = 0
 struct sm90_rows sm90_rows_place(struct sm90_emit *e, const struct sm90_item *item,
                                  LLVMValueRef thread);
 struct sm90_tile_place sm90_tile_read(struct sm90_emit *e, LLVMValueRef stage);
@@ -139,9 +147,23 @@ LLVMValueRef sm90_token(struct sm90_emit *e, const LLVMValueRef *position);
 
 // ---- masks and scores (sm90_mask.c, sm90_leaf.c) ------------------------------------------------
 
+// What waits in shared memory for the pairs (sm90_slots.c). Planning takes what room is left and
+// adds it to the shape.
+void sm90_plan_slots(struct sm90_emit *e);
+bool sm90_predicate_is_costly(const struct pattern *pattern, struct arena *arena);
+void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item); // once per item
+// By all threads of a warpgroup; `count` numbers tiles. Gives the copy to read (NULL: no slots).
+LLVMValueRef sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
+                                 const struct sm90_tile_place *at, LLVMValueRef count);
+
+struct sm90_mask_input {
+    const struct sm90_item *item;
+    const struct sm90_tile_place *at; // NULL: a full tile whose score reads no place
+    LLVMValueRef flags, copy;
+};
 // Applies the score, and on partial tiles the predicate and the tile's bounds.
-void sm90_mask(struct sm90_emit *e, const struct sm90_item *item, const struct sm90_tile_place *at,
-               LLVMValueRef flags, bool partial, LLVMValueRef *logits);
+void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
+               LLVMValueRef *logits);
 
 // ---- the two sides (sm90_producer.c, sm90_consumer.c, sm90_output.c) ----------------------------
 

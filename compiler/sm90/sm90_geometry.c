@@ -14,8 +14,7 @@ static LLVMValueRef to_i32(struct sm90_emit *e, LLVMValueRef value) {
     return LLVMBuildTrunc(e->b, value, e->unit->i32, "");
 }
 
-// Offsets in a box of these extents, x fastest, of element `index`.
-static void unravel(struct sm90_emit *e, LLVMValueRef index, const int *extent, LLVMValueRef *out) {
+void sm90_unravel(struct sm90_emit *e, LLVMValueRef index, const int *extent, LLVMValueRef *out) {
     for (int a = ABI_AXES - 1; a >= 0; a--) {
         LLVMValueRef size = sm90_i32(e, extent[a]);
         bool outermost = a == first_axis(e);
@@ -61,27 +60,34 @@ LLVMValueRef sm90_position(struct sm90_emit *e, const struct sm90_item *item, in
 
 // Rows of the tile that lie past the grid take its last position, so that what the predicate reads
 // stays in bounds; nobody stores them.
+void sm90_row_position(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef row,
+                       LLVMValueRef *out_offset, LLVMValueRef *out_position) {
+    LLVMValueRef here[ABI_AXES], *offset = out_offset ? out_offset : here;
+    sm90_unravel(e, row, e->spec->query_tile, offset);
+    for (int a = 0; a < ABI_AXES; a++) {
+        out_position[a] = sm90_i32(e, 0);
+        if (a < first_axis(e))
+            continue;
+        LLVMValueRef begin = box_field(e, item, offsetof(struct sm90_box, begin), a);
+        LLVMValueRef at = sm90_position(e, item, a, sm90_add(e, begin, offset[a]));
+        LLVMValueRef extent = to_i32(e, SM90_ARG_AT(e, basis_extent, a, e->unit->i64));
+        out_position[a] = llvm_intrinsic2(e->unit, "llvm.smin", at, sm90_add_const(e, extent, -1));
+    }
+}
+
+LLVMValueRef sm90_first_row(struct sm90_emit *e, LLVMValueRef thread) {
+    LLVMValueRef warp = LLVMBuildLShr(e->b, sm90_add_const(e, thread, -128), sm90_i32(e, 5), "");
+    LLVMValueRef lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 31), "");
+    return sm90_add(e, sm90_mul_const(e, warp, 16), LLVMBuildLShr(e->b, lane, sm90_i32(e, 2), ""));
+}
+
 struct sm90_rows sm90_rows_place(struct sm90_emit *e, const struct sm90_item *item,
                                  LLVMValueRef thread) {
     struct sm90_rows rows;
-    LLVMValueRef in_group = LLVMBuildSub(e->b, thread, sm90_i32(e, 128), ""); // consumers only
-    LLVMValueRef warp = LLVMBuildLShr(e->b, in_group, sm90_i32(e, 5), "");
-    LLVMValueRef lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 31), "");
-    LLVMValueRef row =
-        sm90_add(e, sm90_mul_const(e, warp, 16), LLVMBuildLShr(e->b, lane, sm90_i32(e, 2), ""));
-    for (int r = 0; r < SM90_ROWS; r++) {
-        unravel(e, sm90_add_const(e, row, 8 * r), e->spec->query_tile, rows.offset[r]);
-        for (int a = 0; a < ABI_AXES; a++) {
-            rows.position[r][a] = sm90_i32(e, 0);
-            if (a < first_axis(e))
-                continue;
-            LLVMValueRef begin = box_field(e, item, offsetof(struct sm90_box, begin), a);
-            LLVMValueRef at = sm90_position(e, item, a, sm90_add(e, begin, rows.offset[r][a]));
-            LLVMValueRef extent = to_i32(e, SM90_ARG_AT(e, basis_extent, a, e->unit->i64));
-            rows.position[r][a] =
-                llvm_intrinsic2(e->unit, "llvm.smin", at, sm90_add_const(e, extent, -1));
-        }
-    }
+    LLVMValueRef first = sm90_first_row(e, thread);
+    for (int r = 0; r < SM90_ROWS; r++)
+        sm90_row_position(e, item, sm90_add_const(e, first, 8 * r), rows.offset[r],
+                          rows.position[r]);
     return rows;
 }
 
@@ -104,7 +110,7 @@ void sm90_key_offset(struct sm90_emit *e, LLVMValueRef thread, int j, int i, LLV
     LLVMValueRef two_lanes = LLVMBuildAnd(e->b, thread, sm90_i32(e, 3), "");
     two_lanes = sm90_mul_const(e, two_lanes, 2);
     if (fastest % 8 != 0 && first < ABI_AXES - 1) {
-        unravel(e, sm90_add_const(e, two_lanes, 8 * j + i), tile, out);
+        sm90_unravel(e, sm90_add_const(e, two_lanes, 8 * j + i), tile, out);
         return;
     }
     int rest = 8 * j;

@@ -42,11 +42,11 @@ struct sm90_shape {
     int query_bytes, tile_bytes;
     // Offsets into shared memory.
     int query_at, key_at, value_at, barrier_at, tile_record_at, item_record_at;
-    int shared_bytes; // in all, with room to align the base to 1024
+    int shared_bytes; // in all
 };
 struct sm90_shape sm90_shape(int dim, int key_rows);
-// Keys of a tile for a head dim: the schedule's limit.
-int sm90_key_rows(int dim);
+// Keys of a tile: the schedule's limit. `arena` is scratch.
+int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena);
 
 // Bytes of the kernel's parameter for this pattern.
 int64_t sm90_args_bytes(const struct pattern *pattern);
@@ -54,8 +54,10 @@ enum { SM90_PARAM = sizeof(struct sm90_args) }; // offset of params[]
 int64_t sm90_tables_at(const struct pattern *pattern);
 int64_t sm90_arrays_at(const struct pattern *pattern);
 
-// Adds the kernel `heddle_attention` to a unit made by llvm_unit_create_nvptx.
+// Adds the kernel `heddle_attention` to a unit made by llvm_unit_create_nvptx. *out_shared_bytes is
+// the dynamic shared memory of a launch.
 enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                    const struct sm90_spec *spec, struct error *error);
+                                    const struct sm90_spec *spec, int *out_shared_bytes,
+                                    struct error *error);
 
 #endif

@@ -1,18 +1,18 @@
 // Predicates and scores over the logits of a thread: straight-line code, a walk of the expression
-// per pair. What a column of keys or a row of queries alone decides is emitted again for each pair
-// and shared by LLVM, which sees the same operations on the same values; loops are not shared by
-// LLVM, so parts with a quantifier that one side decides are computed once here.
+// per pair. What a column of keys or a row of queries alone decides comes from shared memory where
+// it costs something (sm90_slots.c); the rest is emitted again for each pair and shared by LLVM,
+// which sees the same operations on the same values.
 #include "compiler/sm90/sm90_mask.h"
 
 #include <math.h>
-#include <string.h>
+
+enum { MOST_SLOTS = 48 };
 
 static LLVMValueRef minus_infinity(struct sm90_emit *e) {
     return LLVMConstReal(e->unit->f32, -INFINITY);
 }
 
-static struct sm90_walk *new_walk(struct sm90_emit *e, const struct sm90_item *item,
-                                  int real_bits) {
+struct sm90_walk *sm90_new_walk(struct sm90_emit *e, const struct sm90_item *item, int real_bits) {
     struct sm90_walk *w = ARENA_NEW(e->arena, struct sm90_walk);
     llvm_alg_init(&w->alg, e->unit, 1, e->spec->narrow ? 32 : 64, real_bits, false);
     expr_walk_init(&w->walk, e->arena, e->pattern->graph, &w->alg.alg);
@@ -22,81 +22,13 @@ static struct sm90_walk *new_walk(struct sm90_emit *e, const struct sm90_item *i
     return w;
 }
 
-// ---- parts that one side decides ----------------------------------------------------------------
-
-enum { MOST_PARTS = 64 };
-
-struct parts { // maximal subexpressions with a quantifier that read one side at most
-    const struct expr *nodes[MOST_PARTS];
-    aval values[SM90_ROWS][MOST_PARTS];
-    int count;
-    uint8_t *seen, *has_loop; // by node id
-};
-
-static bool one_sided(const struct expr *node) {
-    bool both = (node->deps & DEP_QUERY) && (node->deps & DEP_KEY);
-    return !both && !node->vars && !(node->deps & DEP_SCORE);
-}
-
-static bool find_loops(struct parts *parts, const struct expr *node) {
-    if (parts->seen[node->id])
-        return parts->has_loop[node->id];
-    parts->seen[node->id] = 1;
-    bool loops = node->op == OP_ANY || node->op == OP_ALL || node->op == OP_COUNT;
-    for (int i = 0; i < node->arity; i++)
-        loops |= find_loops(parts, node->args[i]);
-    parts->has_loop[node->id] = loops;
-    return loops;
-}
-
-static void find_parts(struct parts *parts, const struct expr *node) {
-    if (parts->seen[node->id] == 2 || !parts->has_loop[node->id])
-        return;
-    parts->seen[node->id] = 2;
-    if (one_sided(node) && parts->count < MOST_PARTS) {
-        parts->nodes[parts->count++] = node;
-        return;
-    }
-    for (int i = 0; i < node->arity; i++)
-        find_parts(parts, node->args[i]);
-}
-
-static struct parts *parts_of(struct sm90_emit *e, const struct expr *root) {
-    struct parts *parts = ARENA_NEW(e->arena, struct parts);
-    parts->seen = ARENA_ARRAY(e->arena, uint8_t, e->pattern->graph->count);
-    parts->has_loop = ARENA_ARRAY(e->arena, uint8_t, e->pattern->graph->count);
-    find_loops(parts, root);
-    find_parts(parts, root);
-    return parts;
-}
-
-static bool reads_key(const struct expr *node) {
-    return node->deps & DEP_KEY;
-}
-
-// Parts that read the key, or those that do not, for the pair's positions at hand.
-static void compute_parts(struct sm90_walk *w, struct parts *parts, bool of_key, aval *out) {
-    expr_walk_reset(&w->walk);
-    for (int i = 0; i < parts->count; i++)
-        if (reads_key(parts->nodes[i]) == of_key)
-            out[i] = expr_walk_point(&w->walk, parts->nodes[i]);
-}
-
-static LLVMValueRef value_of(struct sm90_walk *w, const struct parts *parts,
-                             const struct expr *root, int row) {
-    expr_walk_reset(&w->walk);
-    for (int i = 0; i < parts->count; i++)
-        expr_walk_preset(&w->walk, parts->nodes[i], parts->values[row][i]);
-    return expr_walk_point(&w->walk, root).v;
-}
-
 // ---- bounds -------------------------------------------------------------------------------------
 
 struct mask { // of one tile
     struct sm90_emit *e;
     const struct sm90_item *item;
     const struct sm90_tile_place *at;
-    LLVMValueRef thread;
+    LLVMValueRef thread, copy; // copy: of the key slots
 };
 
 static void key_positions(struct mask *m, int j, int i, LLVMValueRef *out) {
@@ -162,49 +94,77 @@ static void apply_bounds(struct mask *m, LLVMValueRef *logits) {
 
 struct program { // keep or score; NULL walk: nothing to do
     struct sm90_walk *walk;
-    struct parts *parts;
     const struct expr *root;
+    int real_bits;
+    LLVMValueRef query[SM90_ROWS][MOST_SLOTS], key[MOST_SLOTS]; // by slot
 };
 
-static struct program program_of(struct sm90_emit *e, const struct sm90_item *item,
-                                 const struct expr *root, int real_bits) {
-    struct program program = {NULL, NULL, root};
-    if (!root || (root->type == TYPE_BOOL && expr_is_bool(root, true)))
-        return program;
-    program.walk = new_walk(e, item, real_bits);
-    program.parts = parts_of(e, root);
+static struct program *program_of(struct sm90_emit *e, const struct sm90_item *item,
+                                  const struct expr *root, int real_bits) {
+    struct program *program = ARENA_NEW(e->arena, struct program);
+    program->root = root;
+    program->real_bits = real_bits;
+    if (root && !(root->type == TYPE_BOOL && expr_is_bool(root, true)))
+        program->walk = sm90_new_walk(e, item, real_bits);
     return program;
 }
 
-static void place_rows(struct program *program, const struct sm90_rows *rows) {
-    for (int row = 0; row < SM90_ROWS && program->walk; row++) {
-        program->walk->query = rows->position[row];
-        compute_parts(program->walk, program->parts, false, program->parts->values[row]);
+static const struct sm90_slot *slot_of(const struct sm90_emit *e, const struct program *program,
+                                       int number, bool of_key) {
+    const struct sm90_slot *slot = sm90_slot(e, number);
+    return slot->of_key == of_key && slot->real_bits == program->real_bits ? slot : NULL;
+}
+
+static void place_rows(struct mask *m, struct program *program) {
+    LLVMValueRef first = program->walk ? sm90_first_row(m->e, m->thread) : NULL;
+    for (int i = 0; i < sm90_slot_count(m->e) && first; i++) {
+        const struct sm90_slot *slot = slot_of(m->e, program, i, false);
+        for (int row = 0; row < SM90_ROWS && slot; row++)
+            program->query[row][i] =
+                sm90_slot_load(m->e, slot, NULL, sm90_add_const(m->e, first, 8 * row));
     }
 }
 
-static void place_key(struct program *program, const LLVMValueRef *key) {
+static void place_key(struct mask *m, struct program *program, int j, int i) {
+    LLVMValueRef offset[ABI_AXES];
     if (!program->walk)
         return;
-    program->walk->key = key;
-    for (int row = 0; row < SM90_ROWS; row++)
-        compute_parts(program->walk, program->parts, true, program->parts->values[row]);
+    sm90_key_offset(m->e, m->thread, j, i, offset);
+    LLVMValueRef lane = LLVMBuildAnd(m->e->b, m->thread, sm90_i32(m->e, 3), "");
+    LLVMValueRef number = sm90_add_const(m->e, sm90_mul_const(m->e, lane, 2), 8 * j + i);
+    for (int s = 0; s < sm90_slot_count(m->e); s++) {
+        const struct sm90_slot *slot = slot_of(m->e, program, s, true);
+        if (slot)
+            program->key[s] =
+                sm90_slot_load(m->e, slot, m->copy, slot->axis < 0 ? number : offset[slot->axis]);
+    }
 }
 
-static LLVMValueRef pair_value(struct program *program, const struct sm90_rows *rows, int row) {
-    program->walk->query = rows->position[row];
-    return value_of(program->walk, program->parts, program->root, row);
+static LLVMValueRef pair_value(struct mask *m, struct program *program,
+                               const struct sm90_rows *rows, const LLVMValueRef *key, int row) {
+    struct sm90_walk *w = program->walk;
+    expr_walk_reset(&w->walk);
+    w->query = rows->position[row];
+    w->key = key;
+    for (int i = 0; i < sm90_slot_count(m->e); i++) {
+        const struct sm90_slot *slot = sm90_slot(m->e, i);
+        LLVMValueRef value = slot->of_key ? program->key[i] : program->query[row][i];
+        if (slot->real_bits == program->real_bits)
+            expr_walk_preset(&w->walk, slot->node, (aval){.v = value});
+    }
+    return expr_walk_point(&w->walk, program->root).v;
 }
 
-static LLVMValueRef scored(struct sm90_emit *e, struct program *score, const struct sm90_rows *rows,
-                           int row, LLVMValueRef logit) {
+static LLVMValueRef scored(struct mask *m, struct program *score, const struct sm90_rows *rows,
+                           const LLVMValueRef *key, int row, LLVMValueRef logit) {
+    struct sm90_emit *e = m->e;
+    LLVMTypeRef f32 = e->unit->f32;
     if (!e->spec->scale_first)
         return logit;
-    LLVMTypeRef f32 = e->unit->f32;
     if (!score->walk)
         return LLVMBuildFMul(e->b, logit, SM90_ARG(e, scale_log2, f32), "");
     score->walk->score = LLVMBuildFMul(e->b, logit, SM90_ARG(e, scale, f32), "");
-    return LLVMBuildFMul(e->b, pair_value(score, rows, row),
+    return LLVMBuildFMul(e->b, pair_value(m, score, rows, key, row),
                          LLVMConstReal(f32, 1.4426950408889634074), "");
 }
 
@@ -229,35 +189,34 @@ static void mask_pairs(struct mask *m, struct program *keep, struct program *sco
     LLVMValueRef key[ABI_AXES] = {NULL};
     if (place)
         rows = sm90_rows_place(e, m->item, m->thread);
-    place_rows(keep, &rows);
-    place_rows(score, &rows);
+    place_rows(m, keep);
+    place_rows(m, score);
     for (int pair = 0; pair < e->logit_count / 2; pair++) {
         int j = pair / 2, i = pair % 2;
         if (keep->walk && pair && pair % (2 * GROUP) == 0)
             cut_block(e, flags);
         if (place)
             key_positions(m, j, i, key);
-        place_key(keep, key);
-        place_key(score, key);
+        place_key(m, keep, j, i);
+        place_key(m, score, j, i);
         for (int row = 0; row < SM90_ROWS; row++) {
             LLVMValueRef *x = &logits[4 * j + 2 * row + i];
-            *x = scored(e, score, &rows, row, *x);
+            *x = scored(m, score, &rows, key, row, *x);
             if (keep->walk)
-                *x = LLVMBuildSelect(e->b, pair_value(keep, &rows, row), *x, minus_infinity(e), "");
+                *x = LLVMBuildSelect(e->b, pair_value(m, keep, &rows, key, row), *x,
+                                     minus_infinity(e), "");
         }
     }
 }
 
-void sm90_mask(struct sm90_emit *e, const struct sm90_item *item, const struct sm90_tile_place *at,
-               LLVMValueRef flags, bool partial, LLVMValueRef *logits) {
-    struct mask m = {.e = e, .item = item, .at = at};
-    struct program keep = program_of(e, item, partial ? e->pattern->keep : NULL, 64);
-    struct program score = program_of(e, item, e->pattern->score, 32);
-    bool place = partial || e->full_needs_place;
-    if (place)
-        m.thread = sm90_thread(e);
-    if (keep.walk || e->spec->scale_first)
-        mask_pairs(&m, &keep, &score, place, flags, logits);
+void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
+               LLVMValueRef *logits) {
+    struct mask m = {.e = e, .item = input->item, .at = input->at, .copy = input->copy};
+    struct program *keep = program_of(e, input->item, partial ? e->pattern->keep : NULL, 64);
+    struct program *score = program_of(e, input->item, e->pattern->score, 32);
+    m.thread = sm90_thread(e);
+    if (keep->walk || e->spec->scale_first)
+        mask_pairs(&m, keep, score, input->at != NULL, input->flags, logits);
     if (partial)
         apply_bounds(&m, logits);
 }

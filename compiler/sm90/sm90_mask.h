@@ -16,6 +16,22 @@ struct sm90_walk {
     LLVMValueRef score;              // OP_SCORE
 };
 
+struct sm90_walk *sm90_new_walk(struct sm90_emit *e, const struct sm90_item *item, int real_bits);
 aval sm90_leaf(struct expr_walk *walk, const struct expr *node, const aval *args);
+
+// ---- slots (sm90_slots.c) -----------------------------------------------------------------------
+
+struct sm90_slot {
+    const struct expr *node;
+    int real_bits; // 64: of the predicate, 32: of the score
+    bool of_key;
+    int axis;   // of key slots: the basis axis whose offset indexes it, or -1: the key
+    int extent; // entries
+    int bytes, at;
+};
+int sm90_slot_count(const struct sm90_emit *e);
+const struct sm90_slot *sm90_slot(const struct sm90_emit *e, int number);
+LLVMValueRef sm90_slot_load(struct sm90_emit *e, const struct sm90_slot *slot, LLVMValueRef copy,
+                            LLVMValueRef index);
 
 #endif

@@ -4,6 +4,8 @@
 // before it: their map begins at the first query.
 #include "runtime/cuda/cuda_launch.h"
 
+#include "compiler/pipeline.h"
+
 #include <inttypes.h>
 #include <string.h>
 
@@ -167,7 +169,7 @@ static enum heddle_status launch(struct cuda_plan *c, CUstream stream, struct er
     void *params[] = {c->args};
     CUresult result =
         c->device->api->LaunchKernel(c->kernel.function, (unsigned)blocks, 1, 1, SM90_THREADS, 1, 1,
-                                     (unsigned)c->shape.shared_bytes, stream, params, NULL);
+                                     (unsigned)c->plan->ptx->shared_bytes, stream, params, NULL);
     return cuda_status(c->device->api, result, "launching the kernel", error);
 }
 

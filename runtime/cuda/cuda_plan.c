@@ -308,14 +308,13 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     c->arena.escape = &escape;
     const struct plan *plan = c->plan;
     const int64_t *d = plan->launch.dilation;
-    c->shape = sm90_shape((int)plan->dim, (int)plan->key_rows);
     c->residue_sets = d[0] * d[1] * d[2];
     c->args =
         ARENA_ARRAY(&c->arena, unsigned char, (size_t)sm90_args_bytes(plan->program->pattern));
     struct sm90_args *args = (struct sm90_args *)(void *)c->args;
     fill_scalars(plan, args);
     enum heddle_status status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
-                                                 c->shape.shared_bytes, &c->kernel, error);
+                                                 plan->ptx->shared_bytes, &c->kernel, error);
     if (status == HEDDLE_OK)
         status = make_map_room(c, args, error);
     if (status == HEDDLE_OK)

@@ -10,7 +10,6 @@ struct cuda_plan {
     const struct plan *plan;          // borrowed
     const struct cuda_device *device; // borrowed
     struct cuda_kernel kernel;
-    struct sm90_shape shape;
     struct arena arena;
     // Device memory, all of it; freed with the plan.
     CUdeviceptr *buffers;
