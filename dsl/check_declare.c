@@ -188,7 +188,7 @@ static void declare_own_param(struct unit *unit, const struct ast_decl *decl, en
     pattern->params = array_grow(root->checker->arena, pattern->params, pattern->param_count,
                                  &root->param_room, sizeof *pattern->params);
     pattern->params[pattern->param_count++] = (struct pattern_param){
-        decl->name.text, type, per_head, (uint16_t)index, fallback, decl->name.span};
+        decl->name.text, type, per_head, (uint16_t)index, fallback, !decl->value, decl->name.span};
     struct binding *binding =
         declare(unit, per_head ? BIND_TABLE : BIND_VALUE, "parameter", decl->name);
     binding->index = (uint16_t)index;
@@ -202,6 +202,8 @@ static void declare_used_param(struct unit *unit, const struct ast_decl *decl, e
                                bool per_head) {
     const struct ast_item *arg = find_argument(unit->args, decl->name.text);
     if (!arg && !decl->value) {
+        complain(unit->args_place, unit->use_span,
+                 "'use' must give '%s' a value: it has no default", decl->name.text);
         struct binding *binding =
             declare(unit, per_head ? BIND_TABLE_VALUE : BIND_VALUE, "parameter", decl->name);
         binding->value.expr = fallback_value(unit, decl, type, per_head);

@@ -146,7 +146,11 @@ static struct operand expand(const struct place *place, const struct ast *node,
     struct checker *checker = place->root->checker;
     struct call_site *site = ARENA_NEW(checker->arena, struct call_site);
     *site = (struct call_site){decl->stmt->name.text, node->span, place->calls};
-    struct unit unit = {.decl = decl, .args = node->as.list, .args_place = place, .used = true};
+    struct unit unit = {.decl = decl,
+                        .args = node->as.list,
+                        .args_place = place,
+                        .use_span = node->span,
+                        .used = true};
     unit.place = *place;
     unit.place.scope = scope_new(checker, decl->file->functions, UINT32_MAX);
     unit.place.limit = 0;

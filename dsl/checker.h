@@ -307,6 +307,7 @@ struct unit {
     struct pattern_decl *decl;
     const struct ast_list *args; // of the use
     const struct place *args_place;
+    struct span use_span; // of the use
     bool used;
     const struct ast_stmt *axes, *score; // already seen
     const struct expr **keeps;

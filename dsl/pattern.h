@@ -18,6 +18,7 @@ struct pattern_param { // OP_PARAM index (scalars) or OP_TABLE index (per head) 
     // Value when the user gives none: over sizes, heads, earlier parameters, and for a table
     // `head`. Never NULL.
     const struct expr *fallback;
+    bool required; // none is written: the user must give a value (fallback is 0 then)
     struct span span;
 };
 

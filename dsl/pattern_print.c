@@ -175,9 +175,12 @@ static void write_params(struct dump *dump) {
     for (int i = 0; i < pattern->param_count; i++) {
         const struct pattern_param *param = &pattern->params[i];
         write_root(dump, param->fallback);
-        strbuf_printf(dump->out, "    param %s %s%s = ", type_word(param->type), param->name,
+        strbuf_printf(dump->out, "    param %s %s%s", type_word(param->type), param->name,
                       param->per_head ? "[head]" : "");
-        write_expr(dump, param->fallback);
+        if (!param->required) {
+            strbuf_puts(dump->out, " = ");
+            write_expr(dump, param->fallback);
+        }
         strbuf_puts(dump->out, ";\n");
     }
 }

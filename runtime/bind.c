@@ -205,6 +205,9 @@ enum heddle_status bind_params(struct plan *plan, const struct heddle_problem *p
         if (param->per_head)
             values = tables[param->index] = ARENA_ARRAY(arena, union value, (size_t)plan->heads);
         const struct heddle_param *given = given_param(problem, param->name);
+        if (!given && param->required)
+            return error_set(error, HEDDLE_BAD_ARGUMENT,
+                             "parameter '%s' has no default and was not given", param->name);
         status = given ? given_values(plan, param, given, values, error)
                        : default_values(plan, param, values, error);
     }
