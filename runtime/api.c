@@ -7,8 +7,10 @@
 #include "heddle_config.h"
 #include "runtime/launch.h"
 #include "runtime/plan.h"
+#include "runtime/shipped.h"
 #include "runtime/threads.h"
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -67,6 +69,23 @@ const char *heddle_version(void) {
 
 // ---- context ----------------------------------------------------------------------------------
 
+// The caller's folders, then that of the shipped patterns.
+static bool set_import_dirs(struct heddle_context *context,
+                            const struct heddle_context_options *options) {
+    char shipped[4096];
+    bool found = shipped_patterns_dir(shipped, sizeof shipped);
+    int count = options->import_dir_count + found;
+    context->import_dirs = calloc((size_t)count + 1, sizeof(char *));
+    for (int i = 0; context->import_dirs && i < count; i++) {
+        const char *dir = i < options->import_dir_count ? options->import_dirs[i] : shipped;
+        context->import_dirs[i] = strdup(dir);
+        if (!context->import_dirs[i])
+            return false;
+        context->import_dir_count++;
+    }
+    return context->import_dirs != NULL;
+}
+
 enum heddle_status heddle_context_create(const struct heddle_context_options *options,
                                          struct heddle_context **out_context) {
     static const struct heddle_context_options defaults = {.struct_bytes = sizeof defaults};
@@ -86,12 +105,7 @@ enum heddle_status heddle_context_create(const struct heddle_context_options *op
     if (!context)
         return no_memory();
     context->threads = options->threads;
-    context->import_dirs = calloc((size_t)options->import_dir_count + 1, sizeof(char *));
-    for (int i = 0; context->import_dirs && i < options->import_dir_count; i++) {
-        context->import_dirs[i] = strdup(options->import_dirs[i]);
-        context->import_dir_count += context->import_dirs[i] != NULL;
-    }
-    if (!context->import_dirs || context->import_dir_count != options->import_dir_count) {
+    if (!set_import_dirs(context, options)) {
         heddle_context_destroy(context);
         return no_memory();
     }

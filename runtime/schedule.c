@@ -11,10 +11,6 @@
 
 enum { SAMPLE_ITEMS = 24, SAMPLE_RUNS = 4096, MOST_SHAPES = 32 };
 
-// What a partial tile costs in full ones, and an item in tiles: the mask's arithmetic, packing and
-// storing the rows. Measured on one machine (docs/performance.md); only ratios matter here.
-static const double PARTIAL_COST = 1.35, ITEM_COST = 1.5;
-
 struct shape_list {
     int64_t shapes[MOST_SHAPES][ABI_AXES];
     int count;
@@ -52,7 +48,8 @@ static double sample_cost(const struct plan *plan, struct piece_space *space,
         struct abi_query_box box = lists_box(plan, number % boxes);
         struct tile_count tiles =
             lists_sample(plan, number / boxes, number % boxes, space, scratch);
-        cost += (double)tiles.full + PARTIAL_COST * (double)tiles.partial + ITEM_COST;
+        cost +=
+            (double)tiles.full + SCHEDULE_PARTIAL_COST * (double)tiles.partial + SCHEDULE_ITEM_COST;
         rows += (double)(box.end[0] - box.begin[0]) * (box.end[1] - box.begin[1]) *
                 (box.end[2] - box.begin[2]);
     }
