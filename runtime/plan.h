@@ -14,8 +14,8 @@
 struct plan_options {
     enum heddle_target target; // HEDDLE_TARGET_CUDA, else the CPU
     bool lists_only;           // no kernel: explain, draw, tests
-    bool key_major;  // lists of query boxes per key box (backward's side); implies lists_only
-    int basis;       // force a basis (index into facts), -1: chosen by counting
+    bool key_major; // lists of query boxes per key box (backward's side); implies lists_only
+    int basis;      // force a basis (index into facts), -1: chosen by counting
     int64_t query_tile[ABI_AXES], key_tile[ABI_AXES]; // force tile shapes; all 0: chosen
     int64_t run_room; // runs per list before merging to a hull; 0: default 4096
 };
@@ -44,9 +44,11 @@ struct plan {
 
     // Bound arguments: env, geometry and lists, as the kernel takes them; tensors still NULL.
     struct abi_launch launch;
-    int basis;                    // which of the facts' bases
-    int basis_axes;               // how many basis axes are in use
-    int64_t query_rows, key_rows; // most rows of an item, and a tile's keys, on the target
+    int basis;      // which of the facts' bases
+    int basis_axes; // how many basis axes are in use
+    // Of the target: most rows of an item, keys of a tile, and what a tile's fastest extent is a
+    // multiple of.
+    int64_t query_rows, key_rows, row_unit;
     int64_t query_tile[ABI_AXES]; // box extents of an item
     int64_t row_count;            // rows of launch.list_of's values (classes x batches)
     struct plan_counts counts;

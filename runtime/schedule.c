@@ -25,13 +25,14 @@ static void add_shape(struct shape_list *list, int64_t t, int64_t y, int64_t x) 
     shape[2] = x;
 }
 
-// Boxes of `volume` positions with powers of two along each axis in use; the fastest axis gets at
-// least 4, so that rows stay together in memory.
-static struct shape_list shapes_of(int axes, int64_t volume) {
+// Boxes of `volume` positions with powers of two along the slower axes in use; the fastest axis
+// gets a multiple of `unit`, so that rows stay together in memory.
+static struct shape_list shapes_of(int axes, int64_t volume, int64_t unit) {
     struct shape_list list = {.count = 0};
     for (int64_t t = 1; t <= (axes == 3 ? volume : 1); t *= 2)
         for (int64_t y = 1; y <= (axes >= 2 ? volume / t : 1); y *= 2)
-            if (axes == 1 || volume / t / y >= 4)
+            if (axes == 1 ||
+                (volume % (t * y) == 0 && volume / t / y % unit == 0 && volume / t / y > 0))
                 add_shape(&list, t, y, volume / t / y);
     return list;
 }
@@ -84,8 +85,8 @@ static void try_shapes(struct search *search, const int64_t *query, const int64_
 static void try_basis(struct search *search) {
     struct plan *plan = search->plan;
     const struct plan_options *options = &plan->options;
-    struct shape_list queries = shapes_of(plan->basis_axes, plan->query_rows);
-    struct shape_list keys = shapes_of(plan->basis_axes, plan->key_rows);
+    struct shape_list queries = shapes_of(plan->basis_axes, plan->query_rows, plan->row_unit);
+    struct shape_list keys = shapes_of(plan->basis_axes, plan->key_rows, plan->row_unit);
     if (is_forced(options->query_tile)) {
         queries.count = 0;
         add_shape(&queries, options->query_tile[0], options->query_tile[1], options->query_tile[2]);

@@ -13,12 +13,13 @@
 
 enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128, RECORD_BYTES = 48 };
 
-// Wide heads leave little room for what a costly predicate keeps in shared memory.
+// Wide heads leave little room and few registers for a costly predicate.
 int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
     if (dim <= 128)
         return 128;
-    bool costly = sm90_predicate_is_costly(pattern, arena);
-    return dim <= 192 ? (costly ? 96 : 112) : costly ? 64 : 80;
+    if (sm90_predicate_is_costly(pattern, arena) || pattern->axis_count > 1)
+        return 64;
+    return dim <= 192 ? 112 : 80;
 }
 
 static int round_up(int value, int to) {

@@ -6,8 +6,6 @@
 
 #include <math.h>
 
-enum { MOST_SLOTS = 48 };
-
 static LLVMValueRef minus_infinity(struct sm90_emit *e) {
     return LLVMConstReal(e->unit->f32, -INFINITY);
 }
@@ -24,21 +22,14 @@ struct sm90_walk *sm90_new_walk(struct sm90_emit *e, const struct sm90_item *ite
 
 // ---- bounds -------------------------------------------------------------------------------------
 
-struct mask { // of one tile
-    struct sm90_emit *e;
-    const struct sm90_item *item;
-    const struct sm90_tile_place *at;
-    LLVMValueRef thread, copy; // copy: of the key slots
-};
-
-static void key_positions(struct mask *m, int j, int i, LLVMValueRef *out) {
+void sm90_key_positions(struct sm90_mask *m, int j, int i, LLVMValueRef *out) {
     sm90_key_offset(m->e, m->thread, j, i, out);
     for (int a = 0; a < ABI_AXES; a++)
         out[a] = sm90_position(m->e, m->item, a, sm90_add(m->e, out[a], m->at->origin[a]));
 }
 
 // Does the tile stick out of what it may touch? Uniform over the block.
-static LLVMValueRef sticks_out(struct mask *m) {
+static LLVMValueRef sticks_out(struct sm90_mask *m) {
     struct sm90_emit *e = m->e;
     LLVMValueRef out = llvm_int(e->unit->i1, 0);
     for (int a = ABI_AXES - e->spec->axes; a < ABI_AXES; a++) {
@@ -50,7 +41,7 @@ static LLVMValueRef sticks_out(struct mask *m) {
     return out;
 }
 
-static LLVMValueRef is_inside(struct mask *m, int j, int i) {
+static LLVMValueRef is_inside(struct sm90_mask *m, int j, int i) {
     struct sm90_emit *e = m->e;
     LLVMValueRef at[ABI_AXES], inside = NULL;
     sm90_key_offset(e, m->thread, j, i, at);
@@ -63,7 +54,7 @@ static LLVMValueRef is_inside(struct mask *m, int j, int i) {
     return inside;
 }
 
-static void apply_bounds(struct mask *m, LLVMValueRef *logits) {
+static void apply_bounds(struct sm90_mask *m, LLVMValueRef *logits) {
     struct sm90_emit *e = m->e;
     LLVMValueRef masked[SM90_MAX_LOGITS];
     LLVMValueRef out = sticks_out(m);
@@ -92,16 +83,9 @@ static void apply_bounds(struct mask *m, LLVMValueRef *logits) {
 
 // ---- pairs --------------------------------------------------------------------------------------
 
-struct program { // keep or score; NULL walk: nothing to do
-    struct sm90_walk *walk;
-    const struct expr *root;
-    int real_bits;
-    LLVMValueRef query[SM90_ROWS][MOST_SLOTS], key[MOST_SLOTS]; // by slot
-};
-
-static struct program *program_of(struct sm90_emit *e, const struct sm90_item *item,
-                                  const struct expr *root, int real_bits) {
-    struct program *program = ARENA_NEW(e->arena, struct program);
+static struct sm90_program *program_of(struct sm90_emit *e, const struct sm90_item *item,
+                                       const struct expr *root, int real_bits) {
+    struct sm90_program *program = ARENA_NEW(e->arena, struct sm90_program);
     program->root = root;
     program->real_bits = real_bits;
     if (root && !(root->type == TYPE_BOOL && expr_is_bool(root, true)))
@@ -109,13 +93,13 @@ static struct program *program_of(struct sm90_emit *e, const struct sm90_item *i
     return program;
 }
 
-static const struct sm90_slot *slot_of(const struct sm90_emit *e, const struct program *program,
-                                       int number, bool of_key) {
+static const struct sm90_slot *
+slot_of(const struct sm90_emit *e, const struct sm90_program *program, int number, bool of_key) {
     const struct sm90_slot *slot = sm90_slot(e, number);
     return slot->of_key == of_key && slot->real_bits == program->real_bits ? slot : NULL;
 }
 
-static void place_rows(struct mask *m, struct program *program) {
+static void place_rows(struct sm90_mask *m, struct sm90_program *program) {
     LLVMValueRef first = program->walk ? sm90_first_row(m->e, m->thread) : NULL;
     for (int i = 0; i < sm90_slot_count(m->e) && first; i++) {
         const struct sm90_slot *slot = slot_of(m->e, program, i, false);
@@ -125,7 +109,7 @@ static void place_rows(struct mask *m, struct program *program) {
     }
 }
 
-static void place_key(struct mask *m, struct program *program, int j, int i) {
+void sm90_place_key(struct sm90_mask *m, struct sm90_program *program, int j, int i) {
     LLVMValueRef offset[ABI_AXES];
     if (!program->walk)
         return;
@@ -140,11 +124,11 @@ static void place_key(struct mask *m, struct program *program, int j, int i) {
     }
 }
 
-static LLVMValueRef pair_value(struct mask *m, struct program *program,
-                               const struct sm90_rows *rows, const LLVMValueRef *key, int row) {
+LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
+                             const struct expr *root, const LLVMValueRef *key, int row) {
     struct sm90_walk *w = program->walk;
     expr_walk_reset(&w->walk);
-    w->query = rows->position[row];
+    w->query = m->rows.position[row];
     w->key = key;
     for (int i = 0; i < sm90_slot_count(m->e); i++) {
         const struct sm90_slot *slot = sm90_slot(m->e, i);
@@ -152,11 +136,11 @@ static LLVMValueRef pair_value(struct mask *m, struct program *program,
         if (slot->real_bits == program->real_bits)
             expr_walk_preset(&w->walk, slot->node, (aval){.v = value});
     }
-    return expr_walk_point(&w->walk, program->root).v;
+    return expr_walk_point(&w->walk, root).v;
 }
 
-static LLVMValueRef scored(struct mask *m, struct program *score, const struct sm90_rows *rows,
-                           const LLVMValueRef *key, int row, LLVMValueRef logit) {
+static LLVMValueRef scored(struct sm90_mask *m, struct sm90_program *score, const LLVMValueRef *key,
+                           int row, LLVMValueRef logit) {
     struct sm90_emit *e = m->e;
     LLVMTypeRef f32 = e->unit->f32;
     if (!e->spec->scale_first)
@@ -164,7 +148,7 @@ static LLVMValueRef scored(struct mask *m, struct program *score, const struct s
     if (!score->walk)
         return LLVMBuildFMul(e->b, logit, SM90_ARG(e, scale_log2, f32), "");
     score->walk->score = LLVMBuildFMul(e->b, logit, SM90_ARG(e, scale, f32), "");
-    return LLVMBuildFMul(e->b, pair_value(m, score, rows, key, row),
+    return LLVMBuildFMul(e->b, sm90_pair_value(m, score, score->root, key, row),
                          LLVMConstReal(f32, 1.4426950408889634074), "");
 }
 
@@ -181,29 +165,45 @@ static void cut_block(struct sm90_emit *e, LLVMValueRef flags) {
     LLVMPositionBuilderAtEnd(e->b, next);
 }
 
-static void mask_pairs(struct mask *m, struct program *keep, struct program *score, bool place,
-                       LLVMValueRef flags, LLVMValueRef *logits) {
+// What the predicate says of a pair: the bit of its factors by axis, and the rest.
+static LLVMValueRef kept(struct sm90_mask *m, struct sm90_program *keep,
+                         const struct sm90_factors *factors, const LLVMValueRef *key, int pair,
+                         int row) {
+    struct sm90_emit *e = m->e;
+    LLVMValueRef all = sm90_factor_bit(e, factors, pair, row);
+    for (int i = 0; i < factors->rest_count; i++) {
+        LLVMValueRef one = sm90_pair_value(m, keep, factors->rest[i], key, row);
+        all = all ? LLVMBuildAnd(e->b, all, one, "") : one;
+    }
+    return all;
+}
+
+static void mask_pairs(struct sm90_mask *m, struct sm90_program *keep, struct sm90_program *score,
+                       bool place, LLVMValueRef flags, LLVMValueRef *logits) {
     struct sm90_emit *e = m->e;
     enum { GROUP = 4 }; // of 8 columns
-    struct sm90_rows rows = {0};
     LLVMValueRef key[ABI_AXES] = {NULL};
+    struct sm90_factors factors = {0};
     if (place)
-        rows = sm90_rows_place(e, m->item, m->thread);
+        m->rows = sm90_rows_place(e, m->item, m->thread);
     place_rows(m, keep);
     place_rows(m, score);
+    if (keep->walk)
+        sm90_factors(m, keep, &factors);
     for (int pair = 0; pair < e->logit_count / 2; pair++) {
         int j = pair / 2, i = pair % 2;
         if (keep->walk && pair && pair % (2 * GROUP) == 0)
             cut_block(e, flags);
         if (place)
-            key_positions(m, j, i, key);
-        place_key(m, keep, j, i);
-        place_key(m, score, j, i);
+            sm90_key_positions(m, j, i, key);
+        if (factors.rest_count)
+            sm90_place_key(m, keep, j, i);
+        sm90_place_key(m, score, j, i);
         for (int row = 0; row < SM90_ROWS; row++) {
             LLVMValueRef *x = &logits[4 * j + 2 * row + i];
-            *x = scored(m, score, &rows, key, row, *x);
+            *x = scored(m, score, key, row, *x);
             if (keep->walk)
-                *x = LLVMBuildSelect(e->b, pair_value(m, keep, &rows, key, row), *x,
+                *x = LLVMBuildSelect(e->b, kept(m, keep, &factors, key, pair, row), *x,
                                      minus_infinity(e), "");
         }
     }
@@ -211,9 +211,9 @@ static void mask_pairs(struct mask *m, struct program *keep, struct program *sco
 
 void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
                LLVMValueRef *logits) {
-    struct mask m = {.e = e, .item = input->item, .at = input->at, .copy = input->copy};
-    struct program *keep = program_of(e, input->item, partial ? e->pattern->keep : NULL, 64);
-    struct program *score = program_of(e, input->item, e->pattern->score, 32);
+    struct sm90_mask m = {.e = e, .item = input->item, .at = input->at, .copy = input->copy};
+    struct sm90_program *keep = program_of(e, input->item, partial ? e->pattern->keep : NULL, 64);
+    struct sm90_program *score = program_of(e, input->item, e->pattern->score, 32);
     m.thread = sm90_thread(e);
     if (keep->walk || e->spec->scale_first)
         mask_pairs(&m, keep, score, input->at != NULL, input->flags, logits);

@@ -34,4 +34,41 @@ const struct sm90_slot *sm90_slot(const struct sm90_emit *e, int number);
 LLVMValueRef sm90_slot_load(struct sm90_emit *e, const struct sm90_slot *slot, LLVMValueRef copy,
                             LLVMValueRef index);
 
+// ---- one tile (sm90_mask.c) ---------------------------------------------------------------------
+
+enum { SM90_MOST_SLOTS = 48, SM90_MOST_FACTORS = 16, SM90_MASK_WORDS = 2 };
+
+struct sm90_mask {
+    struct sm90_emit *e;
+    const struct sm90_item *item;
+    const struct sm90_tile_place *at;
+    LLVMValueRef thread, copy; // copy: of the key slots
+    struct sm90_rows rows;
+};
+
+struct sm90_program { // keep or score; NULL walk: nothing to do
+    struct sm90_walk *walk;
+    const struct expr *root;
+    int real_bits;
+    LLVMValueRef query[SM90_ROWS][SM90_MOST_SLOTS], key[SM90_MOST_SLOTS]; // by slot
+};
+
+void sm90_key_positions(struct sm90_mask *m, int j, int i, LLVMValueRef *out);
+void sm90_place_key(struct sm90_mask *m, struct sm90_program *program, int j, int i);
+LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
+                             const struct expr *root, const LLVMValueRef *key, int row);
+
+// ---- factors (sm90_factors.c) -------------------------------------------------------------------
+
+struct sm90_factors {
+    LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS]; // of a row's columns, or NULL
+    const struct expr *rest[SM90_MOST_FACTORS];    // to be tested pair by pair
+    int rest_count;
+};
+void sm90_factors(struct sm90_mask *m, struct sm90_program *keep, struct sm90_factors *out);
+LLVMValueRef sm90_factor_bit(struct sm90_emit *e, const struct sm90_factors *factors, int pair,
+                             int row);
+// The one basis axis that the key side of `node` reads; -1: several, -2: none.
+int sm90_key_axis(const struct sm90_emit *e, const struct expr *node);
+
 #endif

@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { SLOT_COUNT = 48, KEY_COPIES = 2 * SM90_CONSUMERS, SHARED_SPACE = 3 };
+enum { SLOT_COUNT = SM90_MOST_SLOTS, KEY_COPIES = 2 * SM90_CONSUMERS, SHARED_SPACE = 3 };
 
 struct sm90_slots {
     struct sm90_slot slots[SLOT_COUNT];
@@ -55,8 +55,7 @@ static bool is_costly(struct sm90_slots *slots, const struct expr *node) {
     return dear;
 }
 
-// The one basis axis that the key side of `node` reads, or -1.
-static int key_axis(const struct sm90_emit *e, const struct expr *node) {
+int sm90_key_axis(const struct sm90_emit *e, const struct expr *node) {
     if (node->op == OP_TOKEN)
         return e->spec->axes == 1 ? ABI_AXES - 1 : -1;
     if (node->op == OP_COORD)
@@ -65,7 +64,7 @@ static int key_axis(const struct sm90_emit *e, const struct expr *node) {
     for (int i = 0; i < node->arity; i++) {
         if (!(node->args[i]->deps & DEP_KEY))
             continue;
-        int part = key_axis(e, node->args[i]);
+        int part = sm90_key_axis(e, node->args[i]);
         if (part == -1 || (axis != -2 && axis != part))
             return -1;
         axis = part;
@@ -77,7 +76,7 @@ static void add_slot(struct sm90_emit *e, struct sm90_slots *slots, const struct
                      int real_bits) {
     struct sm90_slot slot = {.node = node, .real_bits = real_bits};
     slot.of_key = node->deps & DEP_KEY;
-    slot.axis = slot.of_key ? key_axis(e, node) : -1;
+    slot.axis = slot.of_key ? sm90_key_axis(e, node) : -1;
     bool wide =
         node->type == TYPE_REAL ? real_bits == 64 : node->type == TYPE_INT && !e->spec->narrow;
     slot.bytes = wide ? 8 : 4;
@@ -184,6 +183,42 @@ static bool any_slot(const struct sm90_emit *e, bool of_key) {
     return false;
 }
 
+// ---- division -----------------------------------------------------------------------------------
+
+// Divisors are mostly parameters (a dilation, a stride) that are mostly 1, and a division takes its
+// time: where there are few of them, a test pays.
+static aval quick_binary(struct alg *alg, enum alg_binary op, aval x, aval y) {
+    struct llvm_alg *a = (struct llvm_alg *)alg, plain;
+    LLVMBuilderRef b = a->unit->builder;
+    int64_t known;
+    llvm_alg_init(&plain, a->unit, 1, alg->index_bits, a->real == a->unit->f64 ? 64 : 32, false);
+    if ((op != ALG_I_QUOT && op != ALG_I_REM) || alg->known(alg, y, &known) ||
+        LLVMTypeOf(x.v) != LLVMTypeOf(y.v))
+        return plain.alg.binary(&plain.alg, op, x, y);
+    LLVMValueRef one = llvm_int(LLVMTypeOf(y.v), 1);
+    LLVMValueRef quick = op == ALG_I_QUOT ? x.v : llvm_int(LLVMTypeOf(x.v), 0);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(b);
+    LLVMBasicBlockRef divide = llvm_new_block(a->unit, "divide");
+    LLVMBasicBlockRef after = llvm_new_block(a->unit, "");
+    LLVMBuildCondBr(b, LLVMBuildICmp(b, LLVMIntEQ, y.v, one, ""), after, divide);
+    LLVMPositionBuilderAtEnd(b, divide);
+    LLVMValueRef full = plain.alg.binary(&plain.alg, op, x, y).v;
+    LLVMBasicBlockRef from = LLVMGetInsertBlock(b);
+    LLVMBuildBr(b, after);
+    LLVMPositionBuilderAtEnd(b, after);
+    LLVMValueRef phi = LLVMBuildPhi(b, LLVMTypeOf(quick), "");
+    LLVMAddIncoming(phi, &quick, &before, 1);
+    LLVMAddIncoming(phi, &full, &from, 1);
+    return (aval){.v = phi};
+}
+
+static struct sm90_walk *slot_walk(struct sm90_emit *e, const struct sm90_item *item,
+                                   int real_bits) {
+    struct sm90_walk *w = sm90_new_walk(e, item, real_bits);
+    w->alg.alg.binary = quick_binary;
+    return w;
+}
+
 // ---- filling ------------------------------------------------------------------------------------
 
 static LLVMValueRef below(struct sm90_emit *e, LLVMValueRef x, int limit) {
@@ -198,7 +233,7 @@ static LLVMValueRef value_of(struct sm90_walk *walks[2], const struct sm90_slot 
 void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item) {
     if (!any_slot(e, false))
         return;
-    struct sm90_walk *walks[] = {sm90_new_walk(e, item, 64), sm90_new_walk(e, item, 32)};
+    struct sm90_walk *walks[] = {slot_walk(e, item, 64), slot_walk(e, item, 32)};
     LLVMValueRef thread = sm90_thread(e);
     LLVMValueRef lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 31), "");
     LLVMValueRef warp = LLVMBuildLShr(e->b, sm90_add_const(e, thread, -128), sm90_i32(e, 5), "");
@@ -222,7 +257,7 @@ void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item) {
 static void fill_axis(struct sm90_emit *e, const struct sm90_item *item,
                       const struct sm90_tile_place *at, int axis, LLVMValueRef index, int extent,
                       LLVMValueRef copy) {
-    struct sm90_walk *walks[] = {sm90_new_walk(e, item, 64), sm90_new_walk(e, item, 32)};
+    struct sm90_walk *walks[] = {slot_walk(e, item, 64), slot_walk(e, item, 32)};
     LLVMValueRef offset[ABI_AXES], position[ABI_AXES];
     struct llvm_if test;
     llvm_if_begin(e->unit, &test, below(e, index, extent), "key_slots");
