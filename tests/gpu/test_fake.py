@@ -1,0 +1,104 @@
+"""Loading the driver, its failures and launches, on a driver that is none (fake_cuda.c).
+
+Usage: test_fake.py HEDDLE FOLDER     FOLDER: holds the fake libcuda.so.1
+"""
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
+
+from runner import Runner, pattern_file
+
+FAILURES = {     # mode: what the message must say
+    "no_device": "NO_DEVICE",
+    "empty": "sees no GPU",
+    "old_gpu": "compute capability 8.0",
+    "old_driver": "CUDA 12.0",
+    "busy": "busy",
+    "out_of_memory": "out of memory",
+    "bad_ptx": "the fake assembler's log",
+    "crash": "running the kernel",
+}
+BEFORE_THE_PLAN = ("no_device", "empty", "old_gpu", "old_driver", "busy")
+
+
+class Fake:
+    def __init__(self, heddle, folder, scratch):
+        self.heddle, self.folder, self.scratch = heddle, folder, scratch
+
+    def call(self, mode, *arguments, driver=True):
+        log = os.path.join(self.scratch, f"{mode}-{len(os.listdir(self.scratch))}.log")
+        env = {**os.environ, "FAKE_CUDA": mode, "FAKE_CUDA_LOG": log}
+        if driver:
+            env["LD_LIBRARY_PATH"] = self.folder
+        done = subprocess.run([self.heddle, *arguments], env=env, timeout=120,
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        notes = open(log).read().splitlines() if os.path.exists(log) else []
+        return done.returncode, done.stdout.decode(), done.stderr.decode(), notes
+
+    def run(self, mode, *more, pattern="window", axes="i=1000"):
+        return self.call(mode, "run", pattern_file(pattern), "--axes", axes, "--heads", "2", *more)
+
+
+def fails(fake, mode, words):
+    status, _, said, _ = fake.run(mode, "--target", "cuda")
+    assert status == 4, f"exit status {status}\n{said}"
+    assert words in said, said
+
+
+def falls_back(fake, mode):
+    status, out, said, _ = fake.run(mode, "--target", "auto")
+    assert status == 0 and "cpu" in out, f"exit status {status}\n{said}"
+    assert said.count("\n") == 1 and "running on the CPU" in said, said
+
+
+def launches(fake, *more, blocks=3, count=1, **problem):
+    status, out, said, notes = fake.run("ok", "--target", "cuda", *more, **problem)
+    assert status == 0, f"exit status {status}\n{said}"
+    assert "Fake GPU" in out, out
+    launch = f"launch {blocks} 1 1 x 384 1 1, large"
+    assert notes == [launch] * count + ["unloaded", "released"], notes
+
+
+def lists_devices(fake):
+    status, out, said, _ = fake.call("ok", "devices")
+    assert status == 0 and "Fake GPU" in out and "not used" not in out, out + said
+    status, out, _, _ = fake.call("old_gpu", "devices")
+    assert status == 0 and "not used" in out, out
+    status, out, _, _ = fake.call("ok", "devices", "--json")
+    second = json.loads(out[out.index("}") + 1:])
+    assert second["target"] == "cuda" and second["usable"], out
+
+
+def refuses_fp32(fake):
+    status, _, said, _ = fake.run("ok", "--target", "cuda", "--dtype", "fp32")
+    assert status == 2 and "bf16" in said, f"exit status {status}\n{said}"
+
+
+def main():
+    heddle, folder = (os.path.abspath(a) for a in sys.argv[1:3])
+    tests = Runner()
+    with tempfile.TemporaryDirectory() as scratch:
+        fake = Fake(heddle, folder, scratch)
+        for mode, words in FAILURES.items():
+            tests.case(f"--target cuda, {mode}", lambda m=mode, w=words: fails(fake, m, w))
+        for mode in BEFORE_THE_PLAN:
+            tests.case(f"--target auto, {mode}", lambda m=mode: falls_back(fake, m))
+        tests.case("a launch", lambda: launches(fake))
+        tests.case("several", lambda: launches(fake, "--repeat", "3", count=4))
+        tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
+        tests.case("batches", lambda: launches(fake, "--batch", "3", "--dim", "100"))
+        tests.case("a dilated grid", lambda: launches(
+            fake, "--param", "dilation_y=2", "--param", "dilation_x=3", "--queries", "400",
+            pattern="neighborhood2d", axes="y=50,x=40"))
+        tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200"))
+        tests.case("devices", lambda: lists_devices(fake))
+        tests.case("fp32", lambda: refuses_fp32(fake))
+    return tests.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,112 @@
+"""The PTX of the GPU's kernels, without a GPU: every head dimension, dtype, pattern and kind of mask
+is emitted (LLVM verifies it) and, where ptxas is installed, assembled for sm_90a.
+
+ - wgmma, bulk tensor copies and setmaxnreg are there
+ - the loop over full tiles holds nothing of the predicate: two compares, of the softmax's -inf
+ - ptxas spills nothing, and keeps wgmma asynchronous (no C7510) and setmaxnreg in force (no C7508)
+
+Usage: test_ptx.py HEDDLE [--all]     --all: every pattern in every dimension (minutes)
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
+
+import numpy as np
+
+import runner
+
+GRIDS = {1: "4096", 2: "64,64", 3: "16,32,32"}
+PATTERNS = ("full", "causal", "window", "sink_window", "strided", "dilated", "power", "setrec",
+            "spans", "alibi", "neighborhood1d", "neighborhood2d", "neighborhood3d", "radial",
+            "radial_code", "documents")
+DIMS = (8, 32, 40, 64, 96, 100, 128, 192, 256)
+SOME = [(p, 128, "bf16") for p in PATTERNS] + \
+       [(p, d, "fp16") for p in ("window", "neighborhood2d") for d in DIMS if d != 128] + \
+       [("alibi", d, "bf16") for d in (64, 192, 256)]
+
+
+def inputs_of(name, folder):
+    if name != "documents":
+        return []
+    path = os.path.join(folder, "doc.npy")
+    np.save(path, (np.arange(4096) // 500).astype(np.int32))
+    return ["--input", f"doc={path}"]
+
+
+def emit(heddle, name, dim, dtype, folder):
+    path = os.path.join(folder, f"{name}_{dim}_{dtype}.ptx")
+    more = inputs_of(name, folder)
+    runner.call([heddle, "compile", runner.pattern_file(name), "--emit=ptx", "--target", "cuda",
+                 "--dim", str(dim), "--dtype", dtype, *more, "-o", path])
+    return path
+
+
+def pipelined_tiles(ptx):
+    """Between the wait for a tile's logits and the wait for the output before it."""
+    return re.findall(r"wait_group\.sync\.aligned 1;(.*?)wait_group\.sync\.aligned 0;", ptx, re.S)
+
+
+def check_text(name, ptx):
+    for wanted in ("wgmma.mma_async", "cp.async.bulk.tensor", "setmaxnreg.inc", "setmaxnreg.dec",
+                   "mbarrier.try_wait"):
+        assert wanted in ptx, f"no {wanted}"
+    tiles = pipelined_tiles(ptx)
+    assert len(tiles) == 2, f"{len(tiles)} pipelined tiles, not one full and one partial"
+    full = min(tiles, key=lambda tile: len(re.findall(r"\bsetp\.", tile)))
+    if name == "alibi":      # its score reads coordinates on all tiles
+        return
+    compares = re.findall(r"\bsetp\.\S+", full)
+    # One more is of the elected arrival's inline assembly.
+    floats = [c for c in compares if c.startswith("setp.eq.f32")]
+    assert len(floats) == 2 and len(compares) == 3, f"the full tile compares: {compares}"
+    for word in ("ld.shared", "ld.global", "div.", "rem.", "and.pred", "or.pred"):
+        assert word not in full, f"the full tile has {word}"
+
+
+def assemble(ptxas, path):
+    done = subprocess.run([ptxas, "-v", "-arch=sm_90a", path, "-o", path + ".cubin"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    log = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, log
+    assert "C7510" not in log and "C7508" not in log, log
+    spills = re.search(r"(\d+) bytes spill stores, (\d+) bytes spill loads", log)
+    assert spills and spills.group(1) == spills.group(2) == "0", spills and spills.group(0)
+
+
+def find_ptxas():
+    return shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
+
+
+def check(heddle, ptxas, name, dim, dtype, folder):
+    path = emit(heddle, name, dim, dtype, folder)
+    with open(path) as file:
+        check_text(name, file.read())
+    if ptxas:
+        assemble(ptxas, path)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("heddle")
+    parser.add_argument("--all", action="store_true")
+    args = parser.parse_args()
+    ptxas = find_ptxas()
+    print(f"test_ptx: {'with ' + ptxas if ptxas else 'no ptxas here: emitted, not assembled'}")
+    cases = SOME
+    if args.all:
+        cases = [(p, d, t) for p in PATTERNS for d in DIMS for t in ("bf16", "fp16")]
+    tests = runner.Runner()
+    with tempfile.TemporaryDirectory() as folder:
+        tests.parallel([(f"{n} dim {d} {t}", lambda n=n, d=d, t=t:
+                         check(args.heddle, ptxas, n, d, t, folder)) for n, d, t in cases])
+    return tests.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
