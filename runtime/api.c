@@ -5,6 +5,7 @@
 #include "compiler/base/status.h"
 #include "compiler/program.h"
 #include "heddle_config.h"
+#include "runtime/cuda/cuda_launch.h"
 #include "runtime/launch.h"
 #include "runtime/plan.h"
 #include "runtime/shipped.h"
@@ -17,6 +18,8 @@
 
 struct heddle_context {
     int threads;
+    bool on_gpu;
+    struct cuda_device gpu;
     char **import_dirs;
     int import_dir_count;
 };
@@ -27,6 +30,7 @@ struct heddle_pattern {
 
 struct heddle_plan {
     struct plan *plan;
+    struct cuda_plan *gpu; // NULL on the CPU
     int threads;
 };
 
@@ -96,14 +100,18 @@ enum heddle_status heddle_context_create(const struct heddle_context_options *op
         options = &defaults;
     if (options->struct_bytes != sizeof *options)
         return bad_argument("heddle_context_create: struct_bytes is not that of this version");
-    if (options->target == HEDDLE_TARGET_CUDA) {
-        snprintf(last_error, sizeof last_error,
-                 "this version runs on the CPU: no CUDA device is supported");
-        return HEDDLE_DEVICE_ERROR;
-    }
     struct heddle_context *context = calloc(1, sizeof *context);
     if (!context)
         return no_memory();
+    if (options->target == HEDDLE_TARGET_CUDA) {
+        struct error error = {0};
+        enum heddle_status status = cuda_device_open(&context->gpu, &error);
+        context->on_gpu = status == HEDDLE_OK;
+        if (!context->on_gpu) {
+            free(context);
+            return fail(&error, status);
+        }
+    }
     context->threads = options->threads;
     if (!set_import_dirs(context, options)) {
         heddle_context_destroy(context);
@@ -119,6 +127,7 @@ void heddle_context_destroy(struct heddle_context *context) {
     for (int i = 0; context->import_dirs && i < context->import_dir_count; i++)
         free(context->import_dirs[i]);
     free(context->import_dirs);
+    cuda_device_close(&context->gpu);
     free(context);
 }
 
@@ -195,9 +204,14 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
     if (!plan)
         return no_memory();
     plan->threads = context->threads;
-    enum heddle_status status = plan_create(pattern->program, problem, NULL, &plan->plan, &error);
+    struct plan_options options = {.basis = -1};
+    options.target = context->on_gpu ? HEDDLE_TARGET_CUDA : HEDDLE_TARGET_CPU;
+    enum heddle_status status =
+        plan_create(pattern->program, problem, &options, &plan->plan, &error);
+    if (status == HEDDLE_OK && context->on_gpu)
+        status = cuda_plan_create(&context->gpu, plan->plan, &plan->gpu, &error);
     if (status != HEDDLE_OK) {
-        free(plan);
+        heddle_plan_destroy(plan);
         return fail(&error, status);
     }
     *out_plan = plan;
@@ -207,6 +221,7 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
 void heddle_plan_destroy(struct heddle_plan *plan) {
     if (!plan)
         return;
+    cuda_plan_destroy(plan->gpu);
     plan_destroy(plan->plan);
     free(plan);
 }
@@ -224,9 +239,10 @@ enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tens
                               void *stream) {
     if (!plan || !tensors)
         return bad_argument("heddle_run: a pointer is missing");
-    if (stream)
+    if (stream && !plan->gpu)
         return bad_argument("heddle_run: streams are for CUDA targets; pass NULL on the CPU");
     struct error error = {0};
-    enum heddle_status status = plan_run(plan->plan, tensors, plan->threads, &error);
+    enum heddle_status status = plan->gpu ? cuda_plan_run(plan->gpu, tensors, stream, &error)
+                                          : plan_run(plan->plan, tensors, plan->threads, &error);
     return fail(&error, status);
 }

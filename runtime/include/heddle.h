@@ -51,7 +51,7 @@ struct heddle_plan;
 
 struct heddle_context_options {
     size_t struct_bytes;       // sizeof(struct heddle_context_options): older callers stay valid
-    enum heddle_target target; // default AUTO: this version runs on the CPU
+    enum heddle_target target; // default AUTO: the CPU. CUDA: the first GPU that fits
     int threads; // worker threads, 0 (default): one per processor this process may use
     const char *const
         *import_dirs; // further folders that `import` searches; borrowed during the call
@@ -168,8 +168,11 @@ struct heddle_tensors {
     float *lse; // or NULL; [batch, heads, queries], natural logarithm, contiguous
 };
 
-// Computes o (and lse). A query that keeps nothing gets 0 and -infinity. `stream` is for CUDA
-// targets and must be NULL on the CPU, where the call returns when the result is there.
+// Computes o (and lse). A query that keeps nothing gets 0 and -infinity. On the CPU `stream` must
+// be NULL, and the call returns when the result is there. On a GPU tensors and lse are in its
+// memory, `stream` is a CUstream of its primary context (NULL: the default stream), and the call
+// only queues the work; bases must be multiples of 16 bytes, strides of 8 elements, and the head
+// dim contiguous. A key that is dropped must have finite values of v there.
 // HEDDLE_BAD_ARGUMENT: a missing or misaligned tensor.
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                               void *stream);
