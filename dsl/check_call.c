@@ -202,29 +202,48 @@ static struct operand call_function(const struct place *place, const struct ast 
 
 // ---- built-in functions ----------------------------------------------------------------------
 
-// Those that are rows of the operation table; min and max take two or more arguments.
-static const struct builtin {
+struct builtin {
     const char *name;
-    uint32_t arguments;
-} builtins[] = {{"min", 2},  {"max", 2},  {"abs", 1},   {"ceildiv", 2}, {"log2", 1},
-                {"bits", 1}, {"exp", 1},  {"exp2", 1},  {"log", 1},     {"sqrt", 1},
-                {"tanh", 1}, {"real", 1}, {"clamp", 3}, {"size", 1},    {"pow2", 1}};
-enum { BUILTIN_COUNT = sizeof builtins / sizeof *builtins };
+    uint32_t arguments; // min and max take more
+};
 
-static const struct builtin *find_builtin(const char *name) {
-    for (int i = 0; i < BUILTIN_COUNT; i++)
-        if (strcmp(builtins[i].name, name) == 0)
-            return &builtins[i];
-    return NULL;
+// Functions that are not rows of the operation table.
+static const struct builtin special[] = {{"clamp", 3}, {"size", 1}, {"pow2", 1}};
+enum { SPECIAL_COUNT = sizeof special / sizeof *special };
+
+// A row that is called by name; those in parentheses are the compiler's own.
+static bool is_call_row(const struct op_info *row) {
+    return row->form == FORM_CALL && row->surface[0] != '(';
+}
+
+static bool find_builtin(const char *name, struct builtin *out) {
+    for (int i = 0; i < SPECIAL_COUNT; i++)
+        if (strcmp(special[i].name, name) == 0) {
+            *out = special[i];
+            return true;
+        }
+    for (int op = 0; op < OP_COUNT_; op++) {
+        const struct op_info *row = &op_table[op];
+        if (is_call_row(row) && strcmp(row->surface, name) == 0) {
+            const char *arrow = strchr(row->signature, '>');
+            *out = (struct builtin){row->surface, (uint32_t)(arrow - row->signature)};
+            return true;
+        }
+    }
+    return false;
 }
 
 bool is_builtin(const char *name) {
-    return find_builtin(name) != NULL;
+    struct builtin builtin;
+    return find_builtin(name, &builtin);
 }
 
 void offer_builtins(struct nearest *nearest) {
-    for (int i = 0; i < BUILTIN_COUNT; i++)
-        nearest_offer(nearest, builtins[i].name);
+    for (int i = 0; i < SPECIAL_COUNT; i++)
+        nearest_offer(nearest, special[i].name);
+    for (int op = 0; op < OP_COUNT_; op++)
+        if (is_call_row(&op_table[op]))
+            nearest_offer(nearest, op_table[op].surface);
 }
 
 static struct operand call_size(const struct place *place, const struct ast *node) {
@@ -307,9 +326,9 @@ static struct operand builtin_call(const struct place *place, const struct ast *
 struct operand lower_call(const struct place *place, const struct ast *node) {
     const struct binding *binding = place_find(place, node->name.text);
     if (!binding) {
-        const struct builtin *builtin = find_builtin(node->name.text);
-        if (builtin)
-            return builtin_call(place, node, builtin);
+        struct builtin builtin;
+        if (find_builtin(node->name.text, &builtin))
+            return builtin_call(place, node, &builtin);
         unknown_name(place, node->name, "function");
         return (struct operand){0};
     }

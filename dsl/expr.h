@@ -12,8 +12,8 @@
 //   box     the meaning for a box of pairs: an interval with a congruence (planner, analysis)
 //   fold    algebraic rules that hold without knowing the arguments (x + 0 = x), or NULL
 //
-// To add an operation: one row in ops.def, its functions in ops_*.c, one line in
-// tests/unit/ops.c.
+// To add an operation: one row in ops.def, its functions in ops_*.c and their names in
+// ops.h, one line in tests/unit/test_ops.c.
 #ifndef HEDDLE_DSL_EXPR_H
 #define HEDDLE_DSL_EXPR_H
 
@@ -143,7 +143,7 @@ struct box {
 };
 
 // What eval may complain about: the first fault is kept.
-enum eval_fault { EVAL_OK, EVAL_OVERFLOW, EVAL_ZERO_DIVISOR, EVAL_SHIFT };
+enum eval_fault { EVAL_OK, EVAL_OVERFLOW, EVAL_ZERO_DIVISOR, EVAL_SHIFT, EVAL_WORK };
 
 enum op_form {
     FORM_LEAF,   // written in its own way (constants, coordinates, reads)
@@ -191,7 +191,9 @@ struct eval_env {
     int64_t head, batch;
     int64_t query[MAX_AXES], key[MAX_AXES]; // coordinates of the pair
     double score;                           // `s`
-    int64_t vars[MAX_VARS];                 // quantifier variables, by nesting depth
+    // Turns of quantifiers still allowed, or 0 for no bound: EVAL_WORK when they are spent.
+    int64_t turns_left;
+    int64_t vars[MAX_VARS]; // quantifier variables, by nesting depth
 };
 
 struct eval_failure {

@@ -46,6 +46,11 @@ static union value quantifier(const struct expr *node, struct eval_env *env,
     int64_t *variable = &env->vars[node->payload.ref.index], outer = *variable;
     int64_t held = 0, count = 0;
     for (int64_t i = begin; i<end; i += step> 0 ? step : 1) {
+        if (env->turns_left > 0 && --env->turns_left == 0) {
+            env->turns_left = 1; // spent, for what is still to come too
+            record(failure, EVAL_WORK, node);
+            break;
+        }
         *variable = i;
         held += eval(node->args[3], env, failure).b;
         count++;

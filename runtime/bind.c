@@ -2,11 +2,15 @@
 
 #include "runtime/bind.h"
 
+#include <float.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
 static const int64_t MOST_TOKENS = INT64_C(1) << 30; // coordinates of runs are 32 bits, signed
+
+// Of quantifiers in one parameter, requirement or map: a second or so.
+static const int64_t MOST_TURNS = INT64_C(1) << 24;
 
 const char *bind_place(struct plan *plan, struct span span) {
     const struct diags *diags = &plan->program->diags;
@@ -14,6 +18,19 @@ const char *bind_place(struct plan *plan, struct span span) {
         return "";
     return arena_format(&plan->arena, "%s:%u:%u: ", diags->sources[span.source].path, span.line,
                         span.column);
+}
+
+void bind_excerpt(const struct plan *plan, struct span span, struct error *error) {
+    struct strbuf lines = {0};
+    diags_excerpt(&plan->program->diags, span, &lines);
+    if (lines.length) {
+        lines.text[lines.length - 1] = '\0';
+        struct strbuf whole = {0};
+        strbuf_printf(&whole, "%s\n%s", error_text(error), lines.text);
+        error_set(error, error->status, "%s", whole.text);
+        strbuf_finish(&whole);
+    }
+    strbuf_finish(&lines);
 }
 
 // ---- shapes -----------------------------------------------------------------------------------
@@ -95,8 +112,8 @@ enum heddle_status bind_shapes(struct plan *plan, const struct heddle_problem *p
     plan->dim = problem->dim;
     plan->dtype = problem->dtype;
     plan->scale = problem->scale != 0.0 ? problem->scale : 1.0 / sqrt((double)problem->dim);
-    if (!isfinite(plan->scale))
-        return error_set(error, HEDDLE_BAD_ARGUMENT, "the scale is not a number");
+    if (!(fabs(plan->scale) <= FLT_MAX))
+        return error_set(error, HEDDLE_BAD_ARGUMENT, "the scale is not a number that float holds");
     struct abi_env *env = &plan->launch.env;
     memcpy(env->size, plan->size, sizeof env->size);
     env->heads = plan->heads;
@@ -109,6 +126,7 @@ void bind_eval_env(const struct plan *plan, struct eval_env *env) {
     memset(env, 0, sizeof *env);
     memcpy(env->size, plan->size, sizeof env->size);
     env->axis_count = plan->program->pattern->axis_count;
+    env->turns_left = MOST_TURNS;
     env->heads = plan->heads;
     env->kv_heads = plan->kv_heads;
     env->batches = plan->batch;
@@ -169,9 +187,10 @@ static enum heddle_status given_values(const struct plan *plan, const struct pat
 }
 
 static const char *fault_text(enum eval_fault fault) {
-    return fault == EVAL_ZERO_DIVISOR ? "division by zero"
-           : fault == EVAL_SHIFT      ? "a shift count outside of 0 .. 63"
-                                      : "integer overflow";
+    return fault == EVAL_WORK           ? "it takes too many turns of quantifiers"
+           : fault == EVAL_ZERO_DIVISOR ? "division by zero"
+           : fault == EVAL_SHIFT        ? "a shift count outside of 0 .. 63"
+                                        : "integer overflow";
 }
 
 static enum heddle_status default_values(struct plan *plan, const struct pattern_param *param,
@@ -250,7 +269,8 @@ static void mention(struct mentions *m, const struct expr *node) {
                              param->per_head ? arena_format(&m->plan->arena, "%s[%" PRId64 "]",
                                                             param->name, m->env->head)
                                              : param->name,
-                             given_param(m->problem, param->name) ? " (given)" : " (default)");
+                             given_param(m->problem, param->name) ? " (from --param)"
+                                                                  : " (default)");
         }
         return;
     }
@@ -258,7 +278,7 @@ static void mention(struct mentions *m, const struct expr *node) {
         mention_leaf(
             m, node,
             arena_format(&m->plan->arena, "size(%s)", pattern->axes[node->payload.ref.index]),
-            " (from the axes)");
+            " (from --axes)");
     if (node->op == OP_HEADS)
         mention_leaf(m, node, "heads", "");
     for (int i = 0; i < node->arity; i++)
@@ -278,6 +298,7 @@ static enum heddle_status require_failed(struct plan *plan, const struct heddle_
               bind_place(plan, require->span),
               require->message ? require->message : "a requirement does not hold",
               m.text.text ? m.text.text : "no parameters", condition.text);
+    bind_excerpt(plan, require->span, error);
     strbuf_finish(&condition);
     strbuf_finish(&m.text);
     return HEDDLE_PATTERN_ERROR;

@@ -24,4 +24,7 @@ void bind_eval_env(const struct plan *plan, struct eval_env *env);
 // "path:line:column: " of a span, into the arena.
 const char *bind_place(struct plan *plan, struct span span);
 
+// Appends the source line of a span, with a caret, to the message of an error that is set.
+void bind_excerpt(const struct plan *plan, struct span span, struct error *error);
+
 #endif

@@ -6,7 +6,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 28;
+static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 24;
 
 // ---- extents ----------------------------------------------------------------------------------
 
@@ -190,7 +190,7 @@ static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *
     if (status != HEDDLE_OK)
         return status;
     if (count > MOST_MAP_ELEMENTS)
-        return error_set(error, HEDDLE_LIMIT,
+        return error_set(error, HEDDLE_PATTERN_ERROR,
                          "%serror: map '%s' has %" PRId64
                          " elements for this problem, over %" PRId64,
                          bind_place(plan, map->span), map->name, count, MOST_MAP_ELEMENTS);
@@ -208,9 +208,11 @@ static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *
         struct eval_failure failure = {0};
         data[at] = expr_eval(map->body, &env, &failure).b;
         if (failure.fault != EVAL_OK)
-            return error_set(error, HEDDLE_PATTERN_ERROR,
-                             "%serror: map '%s' has no value at element %" PRId64,
-                             bind_place(plan, failure.at->span), map->name, at);
+            return error_set(
+                error, HEDDLE_PATTERN_ERROR, "%serror: map '%s' %s at element %" PRId64,
+                bind_place(plan, failure.at->span), map->name,
+                failure.fault == EVAL_WORK ? "takes too many turns of quantifiers" : "has no value",
+                at);
     }
     array->data = data;
     array_build_levels(&plan->arena, array, ABI_BYTE);

@@ -300,6 +300,7 @@ static void count_item(struct plan *plan, const struct piece_output *out, int64_
     counts->full_tiles += tiles.full * members;
     counts->partial_tiles += tiles.partial * members;
     counts->computed_pairs += total * keys * rows * members;
+    counts->full_pairs += tiles.full * keys * rows * members;
     counts->merged_lists += out->merged;
     if (counts->items == 0 || total < counts->least_tiles)
         counts->least_tiles = total;

@@ -10,6 +10,7 @@
 #include "runtime/ranges.h"
 #include "runtime/schedule.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,6 +115,7 @@ enum heddle_status plan_create(struct program *program, const struct heddle_prob
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the plan");
     arena_init(&plan->arena, (size_t)1 << 40);
     plan->program = program;
+    plan->turns = 1;
     plan->options.basis = -1;
     if (options)
         plan->options = *options;
@@ -179,15 +181,18 @@ static int64_t run_kept(const struct plan *plan, const struct abi_item *item,
     return kept;
 }
 
-static int64_t item_kept(const struct plan *plan, const struct abi_item *item, int64_t begin,
-                         int64_t end) {
+// Pairs of an item's partial tiles: *out_tested of them, and how many are kept.
+static int64_t item_partial_kept(const struct plan *plan, const struct abi_item *item,
+                                 int64_t begin, int64_t end, int64_t *out_tested) {
     int64_t keys = plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2], kept = 0;
+    *out_tested = 0;
     for (int64_t i = begin; i < end; i++) {
         const struct abi_run *run = &plan->launch.runs[i];
-        if (run->kind & ABI_RUN_PARTIAL)
-            kept += run_kept(plan, item, run);
-        else
-            kept += (int64_t)run->count[0] * run->count[1] * run->count[2] * keys * box_rows(item);
+        if (!(run->kind & ABI_RUN_PARTIAL))
+            continue;
+        kept += run_kept(plan, item, run);
+        *out_tested +=
+            (int64_t)run->count[0] * run->count[1] * run->count[2] * keys * box_rows(item);
     }
     return kept;
 }
@@ -199,33 +204,45 @@ static int64_t row_members(const struct plan *plan, int64_t row) {
     return members;
 }
 
-int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out_exact) {
-    int64_t boxes = plan->launch.box_count, lists = boxes * plan->row_count;
-    int64_t keys = plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2];
-    int64_t rows = plan->query_tile[0] * plan->query_tile[1] * plan->query_tile[2];
-    double tests = 0.0; // partial tiles of one member of each class
-    if (plan->counts.items)
-        tests = (double)plan->counts.partial_tiles * (double)lists / (double)plan->counts.items *
-                (double)keys * (double)rows;
-    int64_t every = 1 + (int64_t)(tests / (double)(budget_pairs > 0 ? budget_pairs : 1));
-    *out_exact = every == 1 && !plan->options.key_major;
-    double kept = 0.0, sampled = 0.0;
-    int64_t exact = 0;
-    for (int64_t row = 0; row < plan->row_count; row++) {
-        int64_t batch, head, members = row_members(plan, row);
-        lists_member(plan, row, &batch, &head);
-        for (int64_t b = every / 2; b < boxes; b += every) {
-            struct abi_item item = plan_item(plan, batch, head, b);
-            int64_t begin = plan->launch.run_begin[row * boxes + b];
-            int64_t end = plan->launch.run_begin[row * boxes + b + 1];
-            int64_t here = item_kept(plan, &item, begin, end) * members;
-            exact += here;
-            kept += (double)here;
-            sampled += (double)(box_rows(&item) * members);
-        }
+// Scatters numbers, so that a sample does not beat in time with the pattern.
+static int64_t scattered(int64_t number, int64_t room) {
+    uint64_t z = ((uint64_t)number + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    return (int64_t)((z ^ (z >> 27)) % (uint64_t)room);
+}
+
+// Of every `every` boxes of a row of lists one is tested, anywhere among them.
+static void test_row(const struct plan *plan, int64_t row, int64_t every, double *kept,
+                     double *tested) {
+    int64_t boxes = plan->launch.box_count, members = row_members(plan, row), batch, head;
+    lists_member(plan, row, &batch, &head);
+    for (int64_t first = 0; first < boxes; first += every) {
+        int64_t room = boxes - first < every ? boxes - first : every;
+        int64_t b = first + scattered(row * boxes + first, room), here;
+        struct abi_item item = plan_item(plan, batch, head, b);
+        int64_t begin = plan->launch.run_begin[row * boxes + b];
+        int64_t end = plan->launch.run_begin[row * boxes + b + 1];
+        *kept += (double)(item_partial_kept(plan, &item, begin, end, &here) * members);
+        *tested += (double)(here * members);
     }
-    double all = (double)plan->queries * (double)plan->heads * (double)plan->batch;
-    return *out_exact || sampled == 0.0 ? exact : (int64_t)(kept / sampled * all);
+}
+
+int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out_exact) {
+    assert(!plan->options.key_major && "pairs are counted by query-major code");
+    int64_t lists = plan->launch.box_count * plan->row_count;
+    int64_t partial_pairs = plan->counts.computed_pairs - plan->counts.full_pairs;
+    double tests = 0.0; // of one member of each class
+    if (plan->counts.items)
+        tests = (double)partial_pairs * (double)lists / (double)plan->counts.items;
+    double budget = (double)budget_pairs / (double)plan->turns;
+    int64_t every = 1 + (int64_t)(tests / (budget > 1.0 ? budget : 1.0));
+    double kept = 0.0, tested = 0.0;
+    *out_exact = every == 1;
+    for (int64_t row = 0; row < plan->row_count; row++)
+        test_row(plan, row, every, &kept, &tested);
+    if (!*out_exact && tested > 0.0)
+        kept *= (double)partial_pairs / tested;
+    return plan->counts.full_pairs + (int64_t)kept;
 }
 
 // ---- dump -------------------------------------------------------------------------------------

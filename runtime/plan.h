@@ -25,6 +25,7 @@ struct plan_counts {
     int64_t runs;
     int64_t full_tiles, partial_tiles; // of all items
     int64_t computed_pairs;            // tiles x tile keys x rows of the item, all items
+    int64_t full_pairs;                // of these, in full tiles
     int64_t merged_lists;              // lists that met run_room and were merged
     int64_t least_tiles, most_tiles;   // of an item
     int64_t plan_bytes;
@@ -56,6 +57,7 @@ struct plan {
     // compiler/pipeline.h; of the plan's target, and NULL with lists_only.
     const struct kernel *kernel;
     const struct ptx_kernel *ptx;
+    int64_t turns; // of quantifiers that one pair may take, at least 1
     double plan_ms, compile_ms;
 };
 
@@ -74,8 +76,9 @@ void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_
 bool plan_keeps(const struct plan *plan, int64_t batch, int64_t head, int64_t query_row,
                 int64_t key_token);
 
-// Kept pairs of all batches and heads: exact while the partial tiles hold at most `budget_pairs`
-// pairs to test, else an estimate from an even sample of items (*out_exact says which).
+// Kept pairs of all batches and heads: those of full tiles, which are known, and those of partial
+// tiles: exact while these hold at most `budget_pairs` pairs to test (fewer where a pair takes many
+// turns of quantifiers), else estimated from a scattered sample of items (*out_exact says which).
 int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out_exact);
 
 // Stage dump `plan`: geometry, counts, and the runs of the first lists.

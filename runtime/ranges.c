@@ -40,8 +40,8 @@ static struct box undecided(void) {
     return box;
 }
 
-static enum heddle_status refuse(struct ranges *r, const struct expr *at, const char *what,
-                                 const struct box *seen) {
+static enum heddle_status refuse_as(struct ranges *r, const struct expr *at, const char *what,
+                                    const char *whose, const struct box *seen) {
     if (r->failed)
         return HEDDLE_PATTERN_ERROR;
     r->failed = true;
@@ -50,14 +50,20 @@ static enum heddle_status refuse(struct ranges *r, const struct expr *at, const 
     expr_print(at, &names, &text);
     if (text.length > 200)
         strcpy(text.text + 196, "...");
-    char values[80] = "";
+    char values[96] = "";
     if (seen)
-        snprintf(values, sizeof values, ": it may be %" PRId64 " .. %" PRId64, seen->lo.i,
+        snprintf(values, sizeof values, ": %s may be %" PRId64 " .. %" PRId64, whose, seen->lo.i,
                  seen->hi.i);
     error_set(r->error, HEDDLE_PATTERN_ERROR, "%serror: %s in '%s' for this problem%s",
               bind_place(r->plan, at->span), what, text.text, values);
+    bind_excerpt(r->plan, at->span, r->error);
     strbuf_finish(&text);
     return HEDDLE_PATTERN_ERROR;
+}
+
+static enum heddle_status refuse(struct ranges *r, const struct expr *at, const char *what,
+                                 const struct box *seen) {
+    return refuse_as(r, at, what, "it", seen);
 }
 
 static struct box visit(struct ranges *r, const struct expr *node);
@@ -112,7 +118,8 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
         hi[i] = args[i].hi.i;
         if (lo[i] < 0 || hi[i] >= array->extent[i]) {
             char what[96];
-            snprintf(what, sizeof what, "index %d out of the array's 0 .. %" PRId64, i + 1,
+            static const char *const words[] = {"first", "second", "third", "fourth"};
+            snprintf(what, sizeof what, "a %s index that may leave 0 .. %" PRId64, words[i],
                      array->extent[i]);
             refuse(r, node, what, &args[i]);
             return node->type == TYPE_BOOL ? undecided() : interval(0, 0);
@@ -183,7 +190,7 @@ static struct box apply(struct ranges *r, const struct expr *node, const struct 
     check_operands(r, node, args);
     op_table[node->op].box(&r->alg.alg, args, &out);
     if (r->alg.overflow && node->op != OP_TO_REAL)
-        refuse(r, node, "an integer that may leave 64 bits", NULL);
+        refuse_as(r, node, "an integer that may leave 64 bits", "its first operand", &args[0]);
     return out;
 }
 
@@ -226,6 +233,8 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     struct box *variable = &r->vars[node->payload.ref.index], outer = *variable;
     *variable = interval(begin.lo.i, end.hi.i - 1);
     r->turns = outer_turns * turns;
+    if (r->turns > r->plan->turns)
+        r->plan->turns = r->turns;
     visit(r, node->args[3]);
     r->turns = outer_turns;
     *variable = outer;

@@ -85,6 +85,11 @@ static void print_line(const struct source *source, struct span at, struct strbu
     strbuf_puts(out, "^\n");
 }
 
+void diags_excerpt(const struct diags *diags, struct span at, struct strbuf *out) {
+    if (at.line != 0 && at.source < diags->source_count)
+        print_line(&diags->sources[at.source], at, out);
+}
+
 void diags_print(const struct diags *diags, struct strbuf *out) {
     static const char *const words[] = {"error", "warning", "note"};
     for (const struct diag *diag = diags->first; diag; diag = diag->next) {
