@@ -55,10 +55,14 @@ static int choose_format(struct draw *draw) {
     const char *output = draw->args.output;
     if (draw->args.format)
         draw->format = (enum format)(draw->args.format - 1);
+    else if (output && has_suffix(output, ".png"))
+        draw->format = FORMAT_PNG;
+    else if (output && has_suffix(output, ".svg"))
+        draw->format = FORMAT_SVG;
+    else if (output && has_suffix(output, ".txt"))
+        draw->format = FORMAT_TXT;
     else if (output)
-        draw->format = has_suffix(output, ".png")   ? FORMAT_PNG
-                       : has_suffix(output, ".svg") ? FORMAT_SVG
-                                                    : FORMAT_TXT;
+        return usage_error("-o %s: say the format with --format, or by .png, .svg or .txt", output);
     else
         draw->format = isatty(STDOUT_FILENO) ? FORMAT_TERM : FORMAT_TXT;
     if (!output && (draw->format == FORMAT_PNG || draw->format == FORMAT_SVG))
