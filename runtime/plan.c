@@ -60,6 +60,7 @@ static int64_t gpu_key_rows(struct plan *plan) {
 static void set_limits(struct plan *plan) {
     bool gpu = plan->options.target == HEDDLE_TARGET_CUDA;
     plan->row_unit = gpu ? 8 : 4;
+    plan->half_tiles = gpu && plan->dim <= 128;
     plan->query_rows = gpu ? SM90_QUERY_ROWS : CPU_QUERY_ROWS;
     plan->key_rows = gpu ? gpu_key_rows(plan) : CPU_KEY_ROWS;
 }

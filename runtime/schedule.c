@@ -27,14 +27,20 @@ static void add_shape(struct shape_list *list, int64_t t, int64_t y, int64_t x) 
 
 // Boxes of `volume` positions with powers of two along the slower axes in use; the fastest axis
 // gets a multiple of `unit`, so that rows stay together in memory.
-static struct shape_list shapes_of(int axes, int64_t volume, int64_t unit) {
-    struct shape_list list = {.count = 0};
+static void add_shapes(struct shape_list *list, int axes, int64_t volume, int64_t unit) {
     for (int64_t t = 1; t <= (axes == 3 ? volume : 1); t *= 2)
         for (int64_t y = 1; y <= (axes >= 2 ? volume / t : 1); y *= 2)
             if (axes == 1 ||
                 (volume % (t * y) == 0 && volume / t / y % unit == 0 && volume / t / y > 0))
-                add_shape(&list, t, y, volume / t / y);
-    return list;
+                add_shape(list, t, y, volume / t / y);
+}
+
+// What a tile costs against one of the most keys: half a tile is a little more than half.
+static double tile_cost(const struct plan *plan) {
+    const double each = 0.15;
+    double keys = (double)(plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2]);
+    double part = keys / (double)plan->key_rows;
+    return part + each * (1.0 - part);
 }
 
 // Cost of a query row, in full tiles of work, over an even sample of items; negative when nothing
@@ -43,14 +49,14 @@ static double sample_cost(const struct plan *plan, struct piece_space *space,
                           struct piece_output *scratch) {
     int64_t boxes = lists_box_count(plan), items = boxes * plan->row_count;
     int64_t sampled = items < SAMPLE_ITEMS ? items : SAMPLE_ITEMS;
-    double cost = 0.0, rows = 0.0;
+    double cost = 0.0, rows = 0.0, size = tile_cost(plan);
     for (int64_t i = 0; i < sampled; i++) {
         int64_t number = sampled < items ? i * (items / sampled) + (items / sampled) / 2 : i;
         struct abi_query_box box = lists_box(plan, number % boxes);
         struct tile_count tiles =
             lists_sample(plan, number / boxes, number % boxes, space, scratch);
-        cost +=
-            (double)tiles.full + SCHEDULE_PARTIAL_COST * (double)tiles.partial + SCHEDULE_ITEM_COST;
+        cost += size * ((double)tiles.full + SCHEDULE_PARTIAL_COST * (double)tiles.partial) +
+                SCHEDULE_ITEM_COST;
         rows += (double)(box.end[0] - box.begin[0]) * (box.end[1] - box.begin[1]) *
                 (box.end[2] - box.begin[2]);
     }
@@ -85,8 +91,11 @@ static void try_shapes(struct search *search, const int64_t *query, const int64_
 static void try_basis(struct search *search) {
     struct plan *plan = search->plan;
     const struct plan_options *options = &plan->options;
-    struct shape_list queries = shapes_of(plan->basis_axes, plan->query_rows, plan->row_unit);
-    struct shape_list keys = shapes_of(plan->basis_axes, plan->key_rows, plan->row_unit);
+    struct shape_list queries = {.count = 0}, keys = {.count = 0};
+    add_shapes(&queries, plan->basis_axes, plan->query_rows, plan->row_unit);
+    add_shapes(&keys, plan->basis_axes, plan->key_rows, plan->row_unit);
+    if (plan->half_tiles)
+        add_shapes(&keys, plan->basis_axes, plan->key_rows / 2, plan->row_unit);
     if (is_forced(options->query_tile)) {
         queries.count = 0;
         add_shape(&queries, options->query_tile[0], options->query_tile[1], options->query_tile[2]);
