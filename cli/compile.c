@@ -19,7 +19,7 @@ struct compile_args {
 #define MEMBER(name) offsetof(struct compile_args, name)
 static const struct option_row compile_options[] = {
     {"emit", 0, OPTION_TEXT, MEMBER(emit), "STAGE,...",
-     "ast, pattern, facts, schedule, llvm, asm, ptx, plan", NULL},
+     "ast pattern facts schedule llvm asm ptx plan", NULL},
     {"output", 'o', OPTION_TEXT, MEMBER(output), "FILE", "(standard output)", NULL},
 };
 
