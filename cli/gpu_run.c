@@ -47,7 +47,7 @@ static enum heddle_status upload(struct gpu_run *gpu, int t, const struct tensor
     return status;
 }
 
-static void place(struct gpu_run *gpu, const struct tensors *tensors) {
+static void place(struct gpu_run *gpu) {
     const struct plan *plan = gpu->plan->plan;
     struct heddle_tensor *to[] = {&gpu->run.q, &gpu->run.k, &gpu->run.v, &gpu->run.o};
     for (int t = 0; t < TENSORS; t++) {
@@ -58,7 +58,6 @@ static void place(struct gpu_run *gpu, const struct tensors *tensors) {
                                         {heads * tokens * row, tokens * row, row, 1}};
     }
     gpu->run.lse = (float *)(uintptr_t)gpu->memory[4];
-    (void)tensors;
 }
 
 static enum heddle_status create(struct gpu_run *gpu, const struct tensors *tensors,
@@ -75,7 +74,7 @@ static enum heddle_status create(struct gpu_run *gpu, const struct tensors *tens
     if (status == HEDDLE_OK)
         status = cuda_status(api, api->MemcpyHtoD(gpu->memory[4], tensors->run.lse, bytes),
                              "copying tensors to the GPU", error);
-    place(gpu, tensors);
+    place(gpu);
     return status;
 }
 

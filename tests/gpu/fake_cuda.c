@@ -121,12 +121,6 @@ CUresult fake_FuncSetAttribute(CUfunction function, CUfunction_attribute attribu
                ? CUDA_SUCCESS
                : 1;
 }
-CUresult fake_FuncGetAttribute(int *value, CUfunction_attribute attribute, CUfunction function) {
-    (void)attribute;
-    (void)function;
-    *value = 0;
-    return CUDA_SUCCESS;
-}
 CUresult fake_MemAlloc(CUdeviceptr *out, size_t bytes) {
     void *memory = mode_is("out_of_memory") ? NULL : aligned_alloc(256, (bytes + 255) / 256 * 256);
     *out = (CUdeviceptr)(uintptr_t)memory;
@@ -147,10 +141,6 @@ CUresult fake_MemcpyDtoH(void *to, CUdeviceptr from, size_t bytes) {
 CUresult fake_MemcpyHtoDAsync(CUdeviceptr to, const void *from, size_t bytes, CUstream stream) {
     (void)stream;
     return fake_MemcpyHtoD(to, from, bytes);
-}
-CUresult fake_StreamSynchronize(CUstream stream) {
-    (void)stream;
-    return CUDA_SUCCESS;
 }
 CUresult fake_EventCreate(CUevent *event, unsigned int flags) {
     (void)flags;
