@@ -137,7 +137,8 @@ static enum heddle_status fill_inputs(struct tensors *tensors, const struct plan
         if (from[t]->data)
             fill_from(plan->dtype, tensors->memory[t], from[t]);
         else
-            status = fill_normal(plan->dtype, tensors->memory[t], tensors->count[t], seed, t, error);
+            status =
+                fill_normal(plan->dtype, tensors->memory[t], tensors->count[t], seed, t, error);
         done += tensors->count[t];
         progress_step(&progress, done);
     }
