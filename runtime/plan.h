@@ -50,7 +50,7 @@ struct plan {
     // Of the target: most rows of an item, keys of a tile, and what a tile's fastest extent is a
     // multiple of.
     int64_t query_rows, key_rows, row_unit;
-    bool half_tiles; // its kernels come for half the keys too
+    bool half_tiles;              // its kernels come for half the keys too
     int64_t query_tile[ABI_AXES]; // box extents of an item
     int64_t row_count;            // rows of launch.list_of's values (classes x batches)
     struct plan_counts counts;
@@ -73,7 +73,8 @@ struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, 
 void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_t box,
                     int64_t *out_begin, int64_t *out_end);
 
-// Does query `query_row` (0 .. queries) keep key `key_token`? By the reference meaning, one pair.
+// Does query `query_row` (0 .. queries) keep key `key_token`? By the reference meaning, one pair;
+// false too when there is no memory for a pattern of many inputs.
 bool plan_keeps(const struct plan *plan, int64_t batch, int64_t head, int64_t query_row,
                 int64_t key_token);
 
