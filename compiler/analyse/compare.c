@@ -62,18 +62,6 @@ bool solve_positive(const struct conjunction *c, const struct expr *e) {
     return assumed(c, e);
 }
 
-static const struct expr *replace_one(void *context, const struct expr *node,
-                                      const struct expr *const *args) {
-    const struct expr *const *pair = context;
-    (void)args;
-    return node == pair[0] ? pair[1] : NULL;
-}
-
-static const struct expr *with(struct solver *solver, const struct expr *root,
-                               const struct expr *from, const struct expr *to) {
-    return expr_rewrite(solver->graph, root, replace_one, (const struct expr *[]){from, to});
-}
-
 // Splits on the sign of a uniform factor or divisor: below 0, `node` is replaced by its mirror
 // image over -by; at 0 (of a factor) it vanishes. True when the literal was dealt with.
 static bool split_sign(struct solver *solver, struct conjunction *c, const struct expr *literal,
@@ -92,11 +80,11 @@ static bool split_sign(struct solver *solver, struct conjunction *c, const struc
     else
         mirrored = solve_op2(solver, node->op, minus_x, minus);
     const struct expr *below = solve_op2(solver, OP_AND, solve_op2(solver, OP_LT, by, zero),
-                                         with(solver, literal, node, mirrored));
+                                         solve_substitute(solver, literal, node, mirrored));
     if (node->op == OP_MUL)
         below = solve_op2(solver, OP_OR, below,
                           solve_op2(solver, OP_AND, solve_op2(solver, OP_EQ, by, zero),
-                                    with(solver, literal, node, zero)));
+                                    solve_substitute(solver, literal, node, zero)));
     const struct expr *above =
         solve_op2(solver, OP_AND, solve_op2(solver, OP_LT, zero, by), literal);
     if (!conjunction_split(solver, c, above, below))
@@ -148,23 +136,20 @@ static bool is_abs(const struct expr *e) {
 static void replace_in_list(struct solver *solver, struct expr_list *list, const struct expr *from,
                             const struct expr *to) {
     for (int i = 0; i < list->count; i++)
-        list->items[i] = with(solver, list->items[i], from, to);
+        list->items[i] = solve_substitute(solver, list->items[i], from, to);
 }
 
 // log2(x) becomes n, in every literal still to solve, under 2^n <= x < 2^(n+1); n = -1 stands for
 // x < 1. bits(x) is n + 1.
 static bool enumerate_logarithm(struct solver *solver, struct conjunction *c,
                                 const struct expr *literal, const struct expr *node) {
-    if (c->rule.loop_count == MAX_RULE_LOOPS)
-        return false;
     struct expr_graph *graph = solver->graph;
     const struct expr *x = node->args[0], *one = solve_number(solver, 1),
                       *zero = solve_number(solver, 0);
     const struct expr *log = expr_op1(graph, OP_LOG2, x);
-    struct rule_loop loop = {.index = solver->loops++, .scan = log};
-    c->rule.loops[c->rule.loop_count++] = loop;
-    const struct expr *n =
-        expr_ref(graph, (struct span){0}, OP_ENUM, TYPE_INT, loop.index, 0, NULL, 0);
+    const struct expr *n = conjunction_loop(solver, c, (struct rule_loop){.scan = log});
+    if (!n)
+        return false;
     const struct expr *bits = expr_op1(graph, OP_BITS, x),
                       *bits_n = solve_op2(solver, OP_ADD, n, one);
     push(solver, c, literal);
@@ -187,19 +172,21 @@ static bool split_choice(struct solver *solver, struct conjunction *c, const str
     const struct expr *when = choice->args[0];
     const struct expr *otherwise = expr_op1(solver->graph, OP_NOT, when);
     return conjunction_split(
-        solver, c, solve_op2(solver, OP_AND, when, with(solver, literal, choice, choice->args[1])),
-        solve_op2(solver, OP_AND, otherwise, with(solver, literal, choice, choice->args[2])));
+        solver, c,
+        solve_op2(solver, OP_AND, when, solve_substitute(solver, literal, choice, choice->args[1])),
+        solve_op2(solver, OP_AND, otherwise,
+                  solve_substitute(solver, literal, choice, choice->args[2])));
 }
 
 static bool split_abs(struct solver *solver, struct conjunction *c, const struct expr *literal,
                       const struct expr *abs) {
     const struct expr *x = abs->args[0], *zero = solve_number(solver, 0);
     const struct expr *minus = expr_op1(solver->graph, OP_NEG, x);
-    return conjunction_split(
-        solver, c,
-        solve_op2(solver, OP_AND, solve_op2(solver, OP_LE, zero, x), with(solver, literal, abs, x)),
-        solve_op2(solver, OP_AND, solve_op2(solver, OP_LT, x, zero),
-                  with(solver, literal, abs, minus)));
+    return conjunction_split(solver, c,
+                             solve_op2(solver, OP_AND, solve_op2(solver, OP_LE, zero, x),
+                                       solve_substitute(solver, literal, abs, x)),
+                             solve_op2(solver, OP_AND, solve_op2(solver, OP_LT, x, zero),
+                                       solve_substitute(solver, literal, abs, minus)));
 }
 
 // ---- peeling ----------------------------------------------------------------------------------

@@ -37,6 +37,13 @@ void list_add(struct expr_graph *graph, struct expr_list *list, const struct exp
 bool conjunction_split(struct solver *solver, struct conjunction *c, const struct expr *one,
                        const struct expr *other);
 
+// solve.c: a loop of the rule and its OP_ENUM leaf, or NULL when there are MAX_RULE_LOOPS already.
+const struct expr *conjunction_loop(struct solver *solver, struct conjunction *c,
+                                    struct rule_loop loop);
+// solve.c: `root` with every `from` in it replaced.
+const struct expr *solve_substitute(struct solver *solver, const struct expr *root,
+                                    const struct expr *from, const struct expr *to);
+
 // compare.c: takes apart `a <= b`, `a == b` or `a != b` of integers that depends on the list.
 // Literals that it produces go to c->pending.
 void solve_comparison(struct solver *solver, struct conjunction *c, const struct expr *literal);

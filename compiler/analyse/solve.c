@@ -70,8 +70,8 @@ static const struct expr *not_of(struct solver *solver, const struct expr *e) {
 
 // ---- loops ------------------------------------------------------------------------------------
 
-static const struct expr *new_loop(struct solver *solver, struct conjunction *c,
-                                   struct rule_loop loop) {
+const struct expr *conjunction_loop(struct solver *solver, struct conjunction *c,
+                                    struct rule_loop loop) {
     if (c->rule.loop_count == MAX_RULE_LOOPS)
         return NULL;
     loop.index = solver->loops++;
@@ -90,8 +90,8 @@ static const struct expr *substitute_node(void *context, const struct expr *node
     return node == s->from ? s->to : NULL;
 }
 
-static const struct expr *substitute(struct solver *solver, const struct expr *root,
-                                     const struct expr *from, const struct expr *to) {
+const struct expr *solve_substitute(struct solver *solver, const struct expr *root,
+                                    const struct expr *from, const struct expr *to) {
     struct substitution s = {from, to};
     return expr_rewrite(solver->graph, root, substitute_node, &s);
 }
@@ -105,12 +105,12 @@ static bool solve_any(struct solver *solver, struct conjunction *c, const struct
     for (int i = 0; i < 3; i++)
         if (any->args[i]->deps & (DEP_QUERY | DEP_KEY | DEP_ARRAY | DEP_VAR))
             return false;
-    const struct expr *n =
-        new_loop(solver, c, (struct rule_loop){0, any->args[0], any->args[1], any->args[2], NULL});
+    const struct expr *n = conjunction_loop(
+        solver, c, (struct rule_loop){0, any->args[0], any->args[1], any->args[2], NULL});
     if (!n)
         return false;
     list_add(solver->graph, &c->pending,
-             substitute(solver, any->args[3], variable_leaf(solver, any), n));
+             solve_substitute(solver, any->args[3], variable_leaf(solver, any), n));
     return true;
 }
 
@@ -125,7 +125,8 @@ static bool solve_all(struct solver *solver, struct conjunction *c, const struct
     const struct expr *variable = variable_leaf(solver, all);
     for (int64_t i = begin; i < end; i += step)
         list_add(solver->graph, &c->pending,
-                 substitute(solver, all->args[3], variable, expr_int(solver->graph, all->span, i)));
+                 solve_substitute(solver, all->args[3], variable,
+                                  expr_int(solver->graph, all->span, i)));
     return true;
 }
 
@@ -137,7 +138,8 @@ static bool solve_in_pow2(struct solver *solver, struct conjunction *c, const st
     const struct expr *zero = expr_int(graph, in->span, 0), *one = expr_int(graph, in->span, 1);
     const struct expr *begin = expr_op2(graph, OP_MAX, in->args[1], zero);
     const struct expr *end = expr_op2(graph, OP_MIN, in->args[2], expr_int(graph, in->span, 63));
-    const struct expr *n = new_loop(solver, c, (struct rule_loop){0, begin, end, one, NULL});
+    const struct expr *n =
+        conjunction_loop(solver, c, (struct rule_loop){0, begin, end, one, NULL});
     if (!n)
         return false;
     list_add(graph, &c->pending,
