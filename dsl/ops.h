@@ -13,8 +13,10 @@
 
 MEANINGS(not )
 MEANINGS(and)
-MEANINGS(or) MEANINGS(iff) MEANINGS(xor) EVAL(select) POINT(select) BOX(select_b) BOX(select_i)
-    BOX(select_r) FOLD(not ) FOLD(and) FOLD(or) FOLD(iff) FOLD(xor) FOLD(select)
+MEANINGS(or)
+MEANINGS(iff)
+MEANINGS(xor) EVAL(select) POINT(select) BOX(select_b) BOX(select_i) BOX(select_r) FOLD(not )
+    FOLD(and) FOLD(or) FOLD(iff) FOLD(xor) FOLD(select)
 
         MEANINGS(neg) MEANINGS(add) MEANINGS(sub) MEANINGS(mul) MEANINGS(div) MEANINGS(mod)
             MEANINGS(ceildiv) MEANINGS(min) MEANINGS(max) MEANINGS(abs) MEANINGS(log2)

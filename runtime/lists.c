@@ -311,8 +311,7 @@ static void count_item(struct plan *plan, const struct piece_output *out, int64_
     counts->runs += out->run_count;
 }
 
-// Heads and batches that share a row of lists.
-static int64_t members_of(const struct plan *plan, int64_t row) {
+int64_t lists_members(const struct plan *plan, int64_t row) {
     int64_t members = 0;
     for (int64_t i = 0; i < plan->batch * plan->heads; i++)
         members += plan->launch.list_of[i] == row;
@@ -321,7 +320,7 @@ static int64_t members_of(const struct plan *plan, int64_t row) {
 
 static bool fill_row(struct plan *plan, int64_t row, struct growing *lists, int64_t *run_begin,
                      struct piece_space *space) {
-    int64_t batch, head, members = members_of(plan, row), room = plan->options.run_room;
+    int64_t batch, head, members = lists_members(plan, row), room = plan->options.run_room;
     lists_member(plan, row, &batch, &head);
     for (int64_t b = 0; b < plan->launch.box_count; b++) {
         if (!reserve((void **)&lists->runs, &lists->run_room, lists->run_count + room,

@@ -21,6 +21,9 @@ enum heddle_status lists_boxes(struct plan *plan, struct error *error);
 // The first (batch, head) of a class.
 void lists_member(const struct plan *plan, int64_t row, int64_t *out_batch, int64_t *out_head);
 
+// Heads and batches that share a row of lists.
+int64_t lists_members(const struct plan *plan, int64_t row);
+
 // Runs of every list, and plan->counts.
 enum heddle_status lists_fill(struct plan *plan, struct error *error);
 

@@ -198,13 +198,6 @@ static int64_t item_partial_kept(const struct plan *plan, const struct abi_item 
     return kept;
 }
 
-static int64_t row_members(const struct plan *plan, int64_t row) {
-    int64_t members = 0;
-    for (int64_t i = 0; i < plan->batch * plan->heads; i++)
-        members += plan->launch.list_of[i] == row;
-    return members;
-}
-
 // Scatters numbers, so that a sample does not beat in time with the pattern.
 static int64_t scattered(int64_t number, int64_t room) {
     uint64_t z = ((uint64_t)number + 1) * 0x9e3779b97f4a7c15u;
@@ -215,7 +208,7 @@ static int64_t scattered(int64_t number, int64_t room) {
 // Of every `every` boxes of a row of lists one is tested, anywhere among them.
 static void test_row(const struct plan *plan, int64_t row, int64_t every, double *kept,
                      double *tested) {
-    int64_t boxes = plan->launch.box_count, members = row_members(plan, row), batch, head;
+    int64_t boxes = plan->launch.box_count, members = lists_members(plan, row), batch, head;
     lists_member(plan, row, &batch, &head);
     for (int64_t first = 0; first < boxes; first += every) {
         int64_t room = boxes - first < every ? boxes - first : every;
