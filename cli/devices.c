@@ -1,8 +1,8 @@
 // heddle devices: what this machine offers.
 #include "cli/command.h"
-#include "cli/device.h"
 #include "cli/json.h"
 #include "cli/options.h"
+#include "runtime/cpu_device.h"
 #include "runtime/cuda/device.h"
 
 #include <stdio.h>

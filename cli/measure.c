@@ -1,9 +1,9 @@
 #include "cli/measure.h"
 
 #include "cli/command.h"
-#include "cli/device.h"
 #include "cli/progress.h"
 #include "cli/target.h"
+#include "runtime/cpu_device.h"
 #include "runtime/launch.h"
 
 #include <inttypes.h>

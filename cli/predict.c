@@ -2,8 +2,8 @@
 
 #include "runtime/schedule.h"
 
-#include "cli/device.h"
 #include "compiler/cpu/cpu_kernel.h"
+#include "runtime/cpu_device.h"
 
 // GFLOP/s of one thread on full tiles, by what the processor offers and by dtype (fp32, fp16,
 // bf16). Measured on an AMD EPYC with AVX-512 (and held to AVX2) at dim 64, 2026-11-23; SSE is a

@@ -1,4 +1,6 @@
-// The smallest host: causal attention over a window of 256 keys, on the CPU.
+// The smallest host: causal attention over a window of 256 keys. Its tensors are in the memory of
+// the process, so it asks for the CPU; without options a context takes a GPU where there is one,
+// and tensors must be in the GPU's memory then (heddle_context_target says which).
 //
 //   cc window.c $(pkg-config --cflags --libs heddle) -o window && ./window [patterns/window.heddle]
 #include <heddle.h>
@@ -22,6 +24,8 @@ int main(int argc, char **argv) {
     struct heddle_pattern *pattern = NULL;
     struct heddle_plan *plan = NULL;
     float *q = tensor(1), *k = tensor(2), *v = tensor(3), *o = tensor(4);
+    const struct heddle_context_options options = {.struct_bytes = sizeof options,
+                                                   .target = HEDDLE_TARGET_CPU};
     const int64_t before = 256;
     const struct heddle_param param = {.name = "before", .count = 1, .ints = &before};
     struct heddle_problem problem = HEDDLE_PROBLEM_INIT;
@@ -33,7 +37,7 @@ int main(int argc, char **argv) {
     const struct heddle_tensors tensors = {
         .q = {.data = q}, .k = {.data = k}, .v = {.data = v}, .o = {.data = o}};
 
-    int right = q && k && v && o && heddle_context_create(NULL, &context) == HEDDLE_OK &&
+    int right = q && k && v && o && heddle_context_create(&options, &context) == HEDDLE_OK &&
                 heddle_pattern_load(context, argc > 1 ? argv[1] : "patterns/window.heddle", NULL,
                                     &pattern) == HEDDLE_OK &&
                 heddle_plan_create(context, pattern, &problem, &plan) == HEDDLE_OK &&

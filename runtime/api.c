@@ -5,6 +5,7 @@
 #include "compiler/base/status.h"
 #include "compiler/program.h"
 #include "heddle_config.h"
+#include "runtime/cpu_device.h"
 #include "runtime/cuda/cuda_launch.h"
 #include "runtime/launch.h"
 #include "runtime/plan.h"
@@ -18,8 +19,9 @@
 
 struct heddle_context {
     int threads;
-    bool on_gpu;
-    struct cuda_device gpu;
+    enum heddle_target target; // CPU or CUDA
+    struct cuda_device gpu;    // zeroed on the CPU
+    char device_name[128];
     char **import_dirs;
     int import_dir_count;
 };
@@ -90,6 +92,23 @@ static bool set_import_dirs(struct heddle_context *context,
     return context->import_dirs != NULL;
 }
 
+// AUTO: a GPU that cannot be had is no failure.
+static enum heddle_status open_target(struct heddle_context *context, enum heddle_target wanted,
+                                      struct error *error) {
+    struct cpu_device cpu;
+    enum heddle_status status = HEDDLE_OK;
+    context->target = HEDDLE_TARGET_CPU;
+    if (wanted != HEDDLE_TARGET_CPU)
+        status = cuda_device_open(&context->gpu, error);
+    if (wanted != HEDDLE_TARGET_CPU && status == HEDDLE_OK)
+        context->target = HEDDLE_TARGET_CUDA;
+    if (context->target == HEDDLE_TARGET_CPU)
+        cpu_device_query(&cpu);
+    snprintf(context->device_name, sizeof context->device_name, "%s",
+             context->target == HEDDLE_TARGET_CUDA ? context->gpu.name : cpu.name);
+    return wanted == HEDDLE_TARGET_CUDA ? status : HEDDLE_OK;
+}
+
 enum heddle_status heddle_context_create(const struct heddle_context_options *options,
                                          struct heddle_context **out_context) {
     static const struct heddle_context_options defaults = {.struct_bytes = sizeof defaults};
@@ -100,18 +119,18 @@ enum heddle_status heddle_context_create(const struct heddle_context_options *op
         options = &defaults;
     if (options->struct_bytes != sizeof *options)
         return bad_argument("heddle_context_create: struct_bytes is not that of this version");
+    if ((unsigned)options->target > HEDDLE_TARGET_CUDA || options->threads < 0)
+        return bad_argument("heddle_context_create: an unknown target, or fewer than 0 threads");
     struct heddle_context *context = calloc(1, sizeof *context);
     if (!context)
         return no_memory();
-    if (options->target == HEDDLE_TARGET_CUDA) {
-        struct error error = {0};
-        enum heddle_status status = cuda_device_open(&context->gpu, &error);
-        context->on_gpu = status == HEDDLE_OK;
-        if (!context->on_gpu) {
-            free(context);
-            return fail(&error, status);
-        }
+    struct error error = {0};
+    enum heddle_status status = open_target(context, options->target, &error);
+    if (status != HEDDLE_OK) {
+        heddle_context_destroy(context);
+        return fail(&error, status);
     }
+    error_finish(&error);
     context->threads = options->threads;
     if (!set_import_dirs(context, options)) {
         heddle_context_destroy(context);
@@ -129,6 +148,14 @@ void heddle_context_destroy(struct heddle_context *context) {
     free(context->import_dirs);
     cuda_device_close(&context->gpu);
     free(context);
+}
+
+enum heddle_target heddle_context_target(const struct heddle_context *context) {
+    return context->target;
+}
+
+const char *heddle_context_device_name(const struct heddle_context *context) {
+    return context->device_name;
 }
 
 // ---- patterns ---------------------------------------------------------------------------------
@@ -190,6 +217,23 @@ void heddle_pattern_destroy(struct heddle_pattern *pattern) {
 
 // ---- plans ------------------------------------------------------------------------------------
 
+static enum heddle_status make_plan(struct heddle_context *context, struct heddle_pattern *pattern,
+                                    const struct heddle_problem *problem, struct heddle_plan *plan,
+                                    struct error *error) {
+    bool on_gpu = context->target == HEDDLE_TARGET_CUDA;
+    const struct plan_options options = {.basis = -1, .target = context->target};
+    if (on_gpu && problem->dtype == HEDDLE_F32)
+        return error_set(error, HEDDLE_LIMIT,
+                         "%s: heddle's GPU kernels compute in bf16 and fp16; for fp32 make the "
+                         "context with HEDDLE_TARGET_CPU",
+                         context->device_name);
+    enum heddle_status status =
+        plan_create(pattern->program, problem, &options, &plan->plan, error);
+    if (status == HEDDLE_OK && on_gpu)
+        status = cuda_plan_create(&context->gpu, plan->plan, &plan->gpu, error);
+    return status;
+}
+
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
                                       const struct heddle_problem *problem,
@@ -204,12 +248,7 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
     if (!plan)
         return no_memory();
     plan->threads = context->threads;
-    struct plan_options options = {.basis = -1};
-    options.target = context->on_gpu ? HEDDLE_TARGET_CUDA : HEDDLE_TARGET_CPU;
-    enum heddle_status status =
-        plan_create(pattern->program, problem, &options, &plan->plan, &error);
-    if (status == HEDDLE_OK && context->on_gpu)
-        status = cuda_plan_create(&context->gpu, plan->plan, &plan->gpu, &error);
+    enum heddle_status status = make_plan(context, pattern, problem, plan, &error);
     if (status != HEDDLE_OK) {
         heddle_plan_destroy(plan);
         return fail(&error, status);

@@ -3,46 +3,20 @@
 #include "runtime/launch.h"
 
 #include "compiler/pipeline.h"
-#include "runtime/reference.h"
+#include "runtime/run_tensors.h"
 #include "runtime/threads.h"
-
-#include <string.h>
-
-// Fills in the strides of a contiguous [batch, heads, tokens, dim] tensor where none are given.
-static struct abi_tensor tensor_of(const struct plan *plan, const struct heddle_tensor *tensor,
-                                   int64_t heads, int64_t tokens) {
-    const int64_t *s = tensor->strides;
-    if (s[0] || s[1] || s[2] || s[3])
-        return (struct abi_tensor){tensor->data, s[0], s[1], s[2], s[3]};
-    return (struct abi_tensor){tensor->data, heads * tokens * plan->dim, tokens * plan->dim,
-                               plan->dim, 1};
-}
-
-static enum heddle_status check_tensor(const struct plan *plan, const char *name,
-                                       const struct heddle_tensor *tensor, struct error *error) {
-    if (!tensor->data)
-        return error_set(error, HEDDLE_BAD_ARGUMENT, "tensor %s is missing", name);
-    if ((uintptr_t)tensor->data % (uintptr_t)dtype_bytes(plan->dtype) != 0)
-        return error_set(error, HEDDLE_BAD_ARGUMENT,
-                         "tensor %s is not aligned to its elements of %d bytes", name,
-                         (int)dtype_bytes(plan->dtype));
-    return HEDDLE_OK;
-}
 
 static enum heddle_status place_tensors(const struct plan *plan,
                                         const struct heddle_tensors *tensors,
                                         struct abi_launch *launch, struct error *error) {
-    const struct heddle_tensor *given[] = {&tensors->q, &tensors->k, &tensors->v, &tensors->o};
-    static const char *const names[] = {"q", "k", "v", "o"};
-    struct abi_tensor *to[] = {&launch->q, &launch->k, &launch->v, &launch->o};
-    for (int i = 0; i < 4; i++) {
-        bool query_side = i == 0 || i == 3;
-        enum heddle_status status = check_tensor(plan, names[i], given[i], error);
-        if (status != HEDDLE_OK)
-            return status;
-        *to[i] = tensor_of(plan, given[i], query_side ? plan->heads : plan->kv_heads,
-                           query_side ? plan->queries : plan->keys);
-    }
+    struct run_view views[RUN_TENSORS];
+    enum heddle_status status = run_tensors_check(plan, tensors, views, error);
+    if (status != HEDDLE_OK)
+        return status;
+    launch->q = views[RUN_Q].tensor;
+    launch->k = views[RUN_K].tensor;
+    launch->v = views[RUN_V].tensor;
+    launch->o = views[RUN_O].tensor;
     launch->lse = tensors->lse;
     launch->lse_batch_stride = plan->heads * plan->queries;
     launch->lse_head_stride = plan->queries;

@@ -6,8 +6,7 @@
 
 // Computes o and lse. threads 0: one per processor that this process may use. Items are handed out
 // in order to whichever thread is free; each writes its own rows, so the result does not depend on
-// the threads. HEDDLE_BAD_ARGUMENT: a tensor is missing or not aligned to its element;
-// HEDDLE_OUT_OF_MEMORY.
+// the threads. HEDDLE_BAD_ARGUMENT: tensors that run_tensors.h refuses; HEDDLE_OUT_OF_MEMORY.
 enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tensors, int threads,
                             struct error *error);
 

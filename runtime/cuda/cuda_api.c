@@ -34,7 +34,8 @@ static enum heddle_status find_functions(struct cuda_api *api, const char *libra
 
 static enum heddle_status open_driver(struct cuda_api *api, const char *library,
                                       struct error *error) {
-    api->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    if (!api->library)
+        api->library = dlopen(library, RTLD_NOW | RTLD_LOCAL);
     if (!api->library)
         return error_set(error, HEDDLE_DEVICE_ERROR, "no NVIDIA driver: %s", dlerror());
     enum heddle_status status = find_functions(api, library, error);
@@ -42,7 +43,8 @@ static enum heddle_status open_driver(struct cuda_api *api, const char *library,
                                : status;
 }
 
-// A driver that opened stays open: it does not survive being closed and opened again.
+// A library that was loaded stays loaded: it does not survive being closed and opened again. A
+// driver that did not start may the next time.
 enum heddle_status cuda_api_open(const char *library, const struct cuda_api **out_api,
                                  struct error *error) {
     static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
@@ -51,11 +53,9 @@ enum heddle_status cuda_api_open(const char *library, const struct cuda_api **ou
     enum heddle_status status = HEDDLE_OK;
     *out_api = NULL;
     pthread_mutex_lock(&mutex);
-    if (!opened) {
-        memset(&shared, 0, sizeof shared);
+    if (!opened)
         status = open_driver(&shared, library ? library : DRIVER, error);
-        opened = status == HEDDLE_OK;
-    }
+    opened = status == HEDDLE_OK;
     if (status == HEDDLE_OK)
         *out_api = &shared;
     pthread_mutex_unlock(&mutex);

@@ -4,9 +4,10 @@
 
 #include "runtime/cuda/cuda_plan.h"
 
-// Queues the kernel on `stream`: tensors and lse are device addresses. Never waits. All strides
-// must be multiples of 16 bytes, the head dim contiguous and bases 16-byte aligned:
-// HEDDLE_BAD_ARGUMENT says what would work. One run of a plan at a time may be in flight.
+// Queues the kernel on `stream`: tensors and lse are device addresses. Never waits, reads no memory
+// of the host after it returned, and may be captured in a graph. heddle.h says what layouts fit:
+// HEDDLE_BAD_ARGUMENT says what is wrong and what would work; HEDDLE_DEVICE_ERROR. One run of a
+// plan at a time may be in flight.
 enum heddle_status cuda_plan_run(struct cuda_plan *plan, const struct heddle_tensors *tensors,
                                  CUstream stream, struct error *error);
 

@@ -1,6 +1,7 @@
 #include "runtime/cuda/cuda_plan.h"
 
 #include "compiler/pipeline.h"
+#include "runtime/cuda/cuda_maps.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -287,24 +288,6 @@ static void fill_scalars(const struct plan *plan, struct sm90_args *args) {
 
 // ---- the plan -----------------------------------------------------------------------------------
 
-static enum heddle_status make_map_room(struct cuda_plan *c, struct sm90_args *args,
-                                        struct error *error) {
-    const int64_t *d = c->plan->launch.dilation;
-    enum { MOST_SETS = 1 << 20 };
-    int64_t sets = c->residue_sets * c->plan->batch;
-    size_t bytes = (size_t)sets * SM90_TENSOR_MAPS * SM90_MAP_BYTES;
-    if (d[0] > MOST_SETS || d[1] > MOST_SETS || d[2] > MOST_SETS || sets > MOST_SETS)
-        return error_set(error, HEDDLE_LIMIT, "dilations and batches make too many tensor maps");
-    c->host_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes + 64);
-    c->host_maps += (64 - (uintptr_t)c->host_maps % 64) % 64;
-    c->uploaded_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes);
-    if (sets == 1)
-        return HEDDLE_OK;
-    enum heddle_status status = allocate(c, bytes, &c->maps, error);
-    args->more_maps = c->maps;
-    return status;
-}
-
 static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     jmp_buf escape;
     if (setjmp(escape)) {
@@ -322,7 +305,7 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     enum heddle_status status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
                                                  plan->ptx->shared_bytes, &c->kernel, error);
     if (status == HEDDLE_OK)
-        status = make_map_room(c, args, error);
+        status = cuda_maps_create(c, args, error);
     if (status == HEDDLE_OK)
         status = upload_heads(c, args, error);
     if (status == HEDDLE_OK)
@@ -354,6 +337,11 @@ enum heddle_status cuda_plan_create(const struct cuda_device *device, const stru
     enum heddle_status status = cuda_device_enter(device, error);
     if (status == HEDDLE_OK) {
         status = fill(c, error);
+        // Copies from ordinary memory go through the driver's own and may still be under way: a run
+        // on a stream that does not wait for the default one would overtake them.
+        if (status == HEDDLE_OK)
+            status = cuda_status(device->api, device->api->StreamSynchronize(NULL),
+                                 "uploading the plan", error);
         cuda_device_leave(device);
     }
     c->load_ms = now_ms() - begin;
@@ -372,6 +360,7 @@ void cuda_plan_destroy(struct cuda_plan *c) {
     if (cuda_device_enter(c->device, &ignored) == HEDDLE_OK) {
         for (int i = 0; i < c->buffer_count; i++)
             c->device->api->MemFree(c->buffers[i]);
+        cuda_maps_destroy(c);
         cuda_kernel_unload(c->device, &c->kernel);
         cuda_device_leave(c->device);
     }

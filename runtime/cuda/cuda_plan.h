@@ -11,16 +11,21 @@ struct cuda_plan {
     const struct cuda_device *device; // borrowed
     struct cuda_kernel kernel;
     struct arena arena;
-    // Device memory, all of it; freed with the plan.
+    // Device memory, all but the maps; freed with the plan.
     CUdeviceptr *buffers;
     int buffer_count, buffer_room;
     int64_t uploaded_bytes;
     // The kernel's parameter but for what tensors decide.
     unsigned char *args;
-    // Sets of tensor maps: one per residue, times one per batch unless batches fold into heads.
+    // Sets of tensor maps (cuda_maps.h): one per residue, times one per batch.
     int64_t residue_sets;
-    CUdeviceptr maps; // of all sets, when there is more than one
-    unsigned char *host_maps, *uploaded_maps;
+    unsigned char *host_maps; // of the latest run
+    // When there is more than one set: where the device keeps them, what puts them there, what is
+    // there (if `placed`), and whether some run was captured in a graph.
+    CUdeviceptr maps;
+    struct cuda_kernel place_maps;
+    unsigned char *placed_maps;
+    bool placed, captured;
     double load_ms;
 };
 

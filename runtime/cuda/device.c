@@ -50,20 +50,42 @@ enum heddle_status cuda_device_check(const struct cuda_device *device, struct er
     return HEDDLE_OK;
 }
 
-enum heddle_status cuda_device_open(struct cuda_device *out, struct error *error) {
-    int count = cuda_device_count(error);
-    enum heddle_status status = HEDDLE_DEVICE_ERROR;
-    *out = (struct cuda_device){0};
-    for (int i = 0; i < count && status != HEDDLE_OK; i++) {
-        status = cuda_device_query(i, out, error);
-        if (status == HEDDLE_OK)
-            status = cuda_device_check(out, error);
-    }
+static enum heddle_status open_number(int number, struct cuda_device *out, struct error *error) {
+    enum heddle_status status = cuda_device_query(number, out, error);
+    if (status == HEDDLE_OK)
+        status = cuda_device_check(out, error);
     if (status == HEDDLE_OK)
         status = cuda_status(out->api, out->api->PrimaryCtxRetain(&out->context, out->device),
                              out->name, error);
     if (status != HEDDLE_OK)
         *out = (struct cuda_device){0};
+    return status;
+}
+
+// Of the CUDA context that is current in this thread; -1 where there is none.
+static int current_number(int count, struct error *error) {
+    const struct cuda_api *api;
+    CUdevice current, device;
+    if (cuda_api_open(NULL, &api, error) != HEDDLE_OK ||
+        api->CtxGetDevice(&current) != CUDA_SUCCESS)
+        return -1;
+    for (int i = 0; i < count; i++)
+        if (api->DeviceGet(&device, i) == CUDA_SUCCESS && device == current)
+            return i;
+    return -1;
+}
+
+enum heddle_status cuda_device_open(struct cuda_device *out, struct error *error) {
+    int count = cuda_device_count(error);
+    enum heddle_status status = HEDDLE_DEVICE_ERROR;
+    *out = (struct cuda_device){0};
+    if (count == 0)
+        return status;
+    int current = current_number(count, error);
+    if (current >= 0)
+        return open_number(current, out, error);
+    for (int i = 0; i < count && status != HEDDLE_OK; i++)
+        status = open_number(i, out, error);
     return status;
 }
 

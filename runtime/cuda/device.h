@@ -20,7 +20,9 @@ int cuda_device_count(struct error *error);
 enum heddle_status cuda_device_query(int number, struct cuda_device *out, struct error *error);
 // Can heddle's kernels run on it? HEDDLE_DEVICE_ERROR says what it lacks.
 enum heddle_status cuda_device_check(const struct cuda_device *device, struct error *error);
-// The first GPU that passes the check, with its context. HEDDLE_DEVICE_ERROR: none, or busy.
+// The GPU of the CUDA context that is current in this thread; where there is none, the first GPU
+// that passes the check and is not busy. Its primary context is held, and is not made current.
+// HEDDLE_DEVICE_ERROR says why there is none.
 enum heddle_status cuda_device_open(struct cuda_device *out, struct error *error);
 void cuda_device_close(struct cuda_device *device); // zeroed is fine
 

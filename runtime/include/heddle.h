@@ -4,12 +4,12 @@
 // problem (shapes, dtype, parameters) and runs it on tensors, as often as it likes:
 //
 //   struct heddle_context *ctx;   struct heddle_pattern *pat;   struct heddle_plan *plan;
-//   heddle_context_create(NULL, &ctx);
+//   heddle_context_create(NULL, &ctx);      // a GPU where there is one, else the CPU
 //   heddle_pattern_load(ctx, "patterns/window.heddle", NULL, &pat);
 //   struct heddle_problem problem = HEDDLE_PROBLEM_INIT;
-//   problem.sizes[0] = 4096;  problem.heads = problem.kv_heads = 8;  problem.dim = 64;
+//   problem.sizes[0] = 4096;  problem.heads = problem.kv_heads = 8;  problem.dtype = HEDDLE_BF16;
 //   heddle_plan_create(ctx, pat, &problem, &plan);
-//   heddle_run(plan, &tensors, NULL);
+//   heddle_run(plan, &tensors, stream);     // in the memory of heddle_context_target(ctx)
 //   heddle_plan_destroy(plan);  heddle_pattern_destroy(pat);  heddle_context_destroy(ctx);
 //
 // Every function that can fail returns a status; heddle_last_error gives the message of the calling
@@ -17,6 +17,10 @@
 //
 // Threads: one context may be used from many threads. A plan may be run by one thread at a time;
 // two plans run side by side.
+//
+// CUDA: heddle holds the GPU's primary context, the one that the CUDA runtime (and so PyTorch and
+// JAX) uses; memory and streams must be of that context. Each call leaves the thread's current
+// context as it found it, NULL included. Of the host's work nothing is waited for.
 #ifndef HEDDLE_H
 #define HEDDLE_H
 
@@ -50,8 +54,11 @@ struct heddle_plan;
 // ---- context -------------------------------------------------------------------------------
 
 struct heddle_context_options {
-    size_t struct_bytes;       // sizeof(struct heddle_context_options): older callers stay valid
-    enum heddle_target target; // default AUTO: the CPU. CUDA: the first GPU that fits
+    size_t struct_bytes; // sizeof(struct heddle_context_options): older callers stay valid
+    // AUTO (default): a GPU where one can be used, else the CPU. CUDA: a GPU or a failure. The GPU
+    // is the one whose context is current in the calling thread; where none is, the first that fits
+    // (compute capability 9.0, a driver for CUDA 12.3 or later).
+    enum heddle_target target;
     int threads; // worker threads, 0 (default): one per processor this process may use
     const char *const
         *import_dirs; // further folders that `import` searches; borrowed during the call
@@ -65,6 +72,12 @@ enum heddle_status heddle_context_create(const struct heddle_context_options *op
                                          struct heddle_context **out_context);
 // NULL is fine. Everything made from the context must be destroyed before.
 void heddle_context_destroy(struct heddle_context *context);
+
+// Where plans of this context run, and so where their tensors must live: HEDDLE_TARGET_CPU (memory
+// of the process) or HEDDLE_TARGET_CUDA (memory of the GPU). Never AUTO.
+enum heddle_target heddle_context_target(const struct heddle_context *context);
+// "NVIDIA H100 80GB HBM3", or the processor's name. Lives as long as the context.
+const char *heddle_context_device_name(const struct heddle_context *context);
 
 // Message of this thread's last failed call. Never NULL; valid until the thread's next failure.
 const char *heddle_last_error(void);
@@ -123,8 +136,8 @@ struct heddle_problem {
     int64_t queries;            // 0: as many as keys; otherwise the last `queries` positions
     int64_t batch, heads, kv_heads; // kv_heads divides heads
     int64_t dim;                    // 8..256
-    enum heddle_dtype dtype;
-    double scale; // 0: 1/sqrt(dim)
+    enum heddle_dtype dtype;        // of q, k, v and o; a GPU takes bf16 and fp16
+    double scale;                   // 0: 1/sqrt(dim)
     const struct heddle_param *params;
     int param_count;
     const struct heddle_input *inputs;
@@ -139,13 +152,16 @@ struct heddle_problem {
 // Checks the problem against the pattern (every `require`, table lengths, index ranges, integer
 // overflow, divisors), makes the work lists, and compiles the kernel when this pattern has none yet
 // for this dtype and dim. HEDDLE_PATTERN_ERROR: a `require` failed or an expression has no value
-// for this problem; the message names file, line, column and values. HEDDLE_BAD_ARGUMENT,
-// HEDDLE_LIMIT, HEDDLE_OUT_OF_MEMORY, HEDDLE_INTERNAL.
+// for this problem; the message names file, line, column and values. HEDDLE_LIMIT: among others,
+// fp32 on a GPU. HEDDLE_BAD_ARGUMENT, HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL.
+// On a GPU the call loads the kernel and uploads the lists, and waits for that.
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
                                       const struct heddle_problem *problem,
                                       struct heddle_plan **out_plan);
-void heddle_plan_destroy(struct heddle_plan *plan); // NULL is fine
+// NULL is fine. On a GPU no run of the plan may be under way, and graphs that captured one must not
+// be launched any more.
+void heddle_plan_destroy(struct heddle_plan *plan);
 
 struct heddle_plan_info {
     size_t struct_bytes;
@@ -158,9 +174,11 @@ void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *o
 
 // ---- running -------------------------------------------------------------------------------
 
-struct heddle_tensor {  // [batch, heads, tokens, dim] in whatever order: strides in elements
-    void *data;         // aligned to its element
-    int64_t strides[4]; // batch, head, token, dim; all 0: contiguous in the order above
+// [batch, heads, tokens, dim] in whatever order: [b, h, n, d] and [b, n, h, d], one of q, k and v
+// packed together, some heads of a larger tensor, rows with room at their end.
+struct heddle_tensor {
+    void *data;         // of element 0, 0, 0, 0; aligned to its element
+    int64_t strides[4]; // batch, head, token, dim, in elements; all 0: contiguous in that order
 };
 
 struct heddle_tensors {
@@ -168,12 +186,37 @@ struct heddle_tensors {
     float *lse; // or NULL; [batch, heads, queries], natural logarithm, contiguous
 };
 
-// Computes o (and lse). A query that keeps nothing gets 0 and -infinity. On the CPU `stream` must
-// be NULL, and the call returns when the result is there. On a GPU tensors and lse are in its
-// memory, `stream` is a CUstream of its primary context (NULL: the default stream), and the call
-// only queues the work; bases must be multiples of 16 bytes, strides of 8 elements, and the head
-// dim contiguous. A key that is dropped must have finite values of v there.
-// HEDDLE_BAD_ARGUMENT: a missing or misaligned tensor.
+// Computes o (and lse), and writes nothing else: room between rows stays as it was. A query that
+// keeps nothing gets 0 and -infinity. The same plan on the same numbers gives the same bits,
+// whatever the layout, the stream and what else runs.
+//
+// Layouts. The stride of a dimension of size 1 means nothing. Strides of q, k and v may be 0 (all
+// heads or batches read the same keys, say). On the CPU any stride does. On a GPU:
+//   q, k, v  address a multiple of 16 bytes, dim stride 1, the others multiples of 8 elements;
+//   those
+//            of heads and tokens not negative, and no two neighbours along an axis 2^40 bytes apart
+//   o        address a multiple of 4 bytes, dim stride 1, the others even
+// A head dim that is no multiple of 8 therefore needs rows with room for one that is.
+//
+// Aliasing. q, k and v may share memory. o and lse share none with each other or with an input, and
+// no two rows of o may share any (a stride of 0 is refused, other overlaps are not seen).
+//
+// Dropped keys. What q, k and v hold for pairs that the pattern drops changes nothing, with one
+// exception on a GPU: a NaN or an infinity in *v* at a key that a query drops may make that query's
+// row NaN, since such keys are multiplied by 0 where they share a tile with a key that is kept.
+// Tiles of which no query of a tile keeps any key are not read at all. NaN and infinities in k are
+// harmless wherever the key is dropped.
+//
+// Streams. On the CPU `stream` must be NULL, and the call returns when the result is there. On a
+// GPU `stream` is a CUstream (NULL: the default stream); the call queues the work, waits for
+// nothing, and afterwards reads no memory of the host. It may be captured in a CUDA graph (by a
+// stream that is not the default one): replays read and write the tensors of the captured call,
+// whatever the plan ran on in between. One run of a plan may be in flight at a time, replays
+// included: order runs by a stream or by events, or make a plan for each stream.
+//
+// HEDDLE_BAD_ARGUMENT: a missing, misaligned or unfit tensor, a stream on the CPU.
+// HEDDLE_DEVICE_ERROR: the driver refused the launch (also for a failure of earlier work).
+// HEDDLE_OUT_OF_MEMORY.
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                               void *stream);
 

@@ -55,12 +55,14 @@ def falls_back(fake, mode):
     assert said.count("\n") == 1 and "running on the CPU" in said, said
 
 
-def launches(fake, *more, blocks=3, count=1, **problem):
+def launches(fake, *more, blocks=3, count=1, several_maps=False, **problem):
     status, out, said, notes = fake.run("ok", "--target", "cuda", *more, **problem)
     assert status == 0, f"exit status {status}\n{said}"
     assert "Fake GPU" in out, out
     launch = f"launch {blocks} 1 1 x 384 1 1, large"
-    assert notes == [launch] * count + ["unloaded", "released"], notes
+    place = ["launch 1 1 1 x 960 1 1, small"] if several_maps else []      # once: they stay the same
+    unloaded = ["unloaded"] * (1 + several_maps)
+    assert notes == place + [launch] * count + unloaded + ["released"], notes
 
 
 def lists_devices(fake):
@@ -90,10 +92,11 @@ def main():
         tests.case("a launch", lambda: launches(fake))
         tests.case("several", lambda: launches(fake, "--repeat", "3", count=4))
         tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
-        tests.case("batches", lambda: launches(fake, "--batch", "3", "--dim", "100"))
+        tests.case("batches", lambda: launches(
+            fake, "--batch", "3", "--dim", "100", several_maps=True))
         tests.case("a dilated grid", lambda: launches(
             fake, "--param", "dilation_y=2", "--param", "dilation_x=3", "--queries", "400",
-            pattern="neighborhood2d", axes="y=50,x=40"))
+            pattern="neighborhood2d", axes="y=50,x=40", several_maps=True))
         tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200"))
         tests.case("devices", lambda: lists_devices(fake))
         tests.case("fp32", lambda: refuses_fp32(fake))

@@ -1,6 +1,6 @@
-// What this machine offers, for `devices` and for reports.
-#ifndef HEDDLE_CLI_DEVICE_H
-#define HEDDLE_CLI_DEVICE_H
+// The processor that CPU plans run on: for hosts, `devices` and reports.
+#ifndef HEDDLE_RUNTIME_CPU_DEVICE_H
+#define HEDDLE_RUNTIME_CPU_DEVICE_H
 
 struct cpu_device {
     char name[128];     // as the kernel reports it

@@ -2,7 +2,7 @@
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
 #endif
-#include "cli/device.h"
+#include "runtime/cpu_device.h"
 
 #include <sched.h>
 #include <stdio.h>

@@ -1,0 +1,222 @@
+// A tensor as the copy engine sees it: (d, x, y, t, head), the basis axes in use, one map per
+// residue and batch. A split axis is a tensor of its own: its base is the residue's first position
+// and its stride the dilation's. Queries may be the trailing slices of the grid only, or begin
+// before it: their map begins at the first query.
+#include "runtime/cuda/cuda_maps.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+enum {
+    ELEMENT_BYTES = 2,
+    ENGINE_BYTES = 16, // what the engine's strides are multiples of
+    COLUMNS = 64,      // of a box: 128 bytes, the swizzle's span
+    SET_BYTES = SM90_TENSOR_MAPS * SM90_MAP_BYTES,
+    PLACED_SETS = 10, // by one launch: a kernel's parameters hold 4096 bytes
+    PLACED_BYTES = PLACED_SETS * SET_BYTES,
+    MOST_SETS = 1 << 20,
+};
+
+// PLACED_BYTES and the number of threads are literals in it. The fence makes what was written here
+// visible to the copy engine, which reads maps by a path of its own.
+static const char PLACE_PTX[] =
+    ".version 8.3\n"
+    ".target sm_90a\n"
+    ".address_size 64\n"
+    ".visible .entry heddle_place_maps(\n"
+    "  .param .align 64 .b8 maps[3840], .param .u64 to, .param .u32 words)\n"
+    "{\n"
+    "  .reg .pred past;\n"
+    "  .reg .b32 i, count, word;\n"
+    "  .reg .b64 from, at, offset;\n"
+    "  mov.u32 i, %tid.x;\n"
+    "  ld.param.u32 count, [words];\n"
+    "  setp.ge.u32 past, i, count;\n"
+    "  @past ret;\n"
+    "  mul.wide.u32 offset, i, 4;\n"
+    "  mov.b64 from, maps;\n"
+    "  add.s64 from, from, offset;\n"
+    "  ld.param.b32 word, [from];\n"
+    "  ld.param.u64 at, [to];\n"
+    "  add.s64 at, at, offset;\n"
+    "  st.global.b32 [at], word;\n"
+    "  fence.proxy.tensormap::generic.release.gpu;\n"
+    "  ret;\n"
+    "}\n";
+_Static_assert(PLACED_BYTES == 3840 && PLACED_BYTES / 4 <= 1024, "what the PTX says");
+
+static int64_t set_count(const struct cuda_plan *c) {
+    return c->residue_sets * c->plan->batch;
+}
+
+// ---- room ---------------------------------------------------------------------------------------
+
+enum heddle_status cuda_maps_create(struct cuda_plan *c, struct sm90_args *args,
+                                    struct error *error) {
+    const struct cuda_api *api = c->device->api;
+    const int64_t *d = c->plan->launch.dilation;
+    int64_t sets = set_count(c);
+    size_t bytes = (size_t)sets * SET_BYTES;
+    if (d[0] > MOST_SETS || d[1] > MOST_SETS || d[2] > MOST_SETS || sets > MOST_SETS)
+        return error_set(error, HEDDLE_LIMIT, "dilations and batches make too many tensor maps");
+    c->host_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes);
+    c->placed_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes);
+    if (sets == 1)
+        return HEDDLE_OK;
+    enum heddle_status status =
+        cuda_kernel_load(c->device, PLACE_PTX, "heddle_place_maps", 0, &c->place_maps, error);
+    if (status == HEDDLE_OK)
+        status = cuda_status(api, api->MemAlloc(&c->maps, bytes), "tensor maps on the GPU", error);
+    args->more_maps = c->maps;
+    return status;
+}
+
+void cuda_maps_destroy(struct cuda_plan *c) {
+    if (c->maps)
+        c->device->api->MemFree(c->maps);
+    c->maps = 0;
+    cuda_kernel_unload(c->device, &c->place_maps);
+}
+
+// ---- encoding -----------------------------------------------------------------------------------
+
+struct shape { // of a map, as cuTensorMapEncodeTiled takes it
+    int rank;
+    cuuint64_t size[5], stride[4]; // strides in bytes, of the dimensions after the first
+    cuuint32_t box[5];
+};
+
+static enum heddle_status refuse(const struct run_view *view, struct error *error) {
+    const struct abi_tensor *t = &view->tensor;
+    return error_set(error, HEDDLE_BAD_ARGUMENT,
+                     "tensor %s: the GPU's copy engine cannot take its strides (%" PRId64
+                     ", %" PRId64 ", %" PRId64 ") over batch, head and token: copy it to a compact "
+                     "layout",
+                     view->name, t->batch_stride, t->head_stride, t->token_stride);
+}
+
+// Appends a dimension whose neighbours are `steps` * `elements` apart; false: further than the
+// engine reaches. The stride of a dimension of one means nothing and is made a legal one.
+static bool add_dimension(struct shape *shape, int64_t size, int64_t steps, int64_t elements,
+                          int64_t box) {
+    int64_t bytes = ENGINE_BYTES;
+    if (size > 1 && (__builtin_mul_overflow(steps, elements, &bytes) ||
+                     __builtin_mul_overflow(bytes, ELEMENT_BYTES, &bytes) ||
+                     bytes >= INT64_C(1) << 40))
+        return false;
+    shape->size[shape->rank] = size > 1 ? (cuuint64_t)size : 1;
+    shape->stride[shape->rank - 1] = (cuuint64_t)bytes;
+    shape->box[shape->rank++] = (cuuint32_t)box;
+    return true;
+}
+
+// The map's dimensions; *out_base in elements from the tensor's address.
+static bool describe(const struct plan *plan, const struct run_view *view,
+                     const struct cuda_residue *at, struct shape *out, int64_t *out_base) {
+    const struct abi_launch *launch = &plan->launch;
+    const struct abi_tensor *t = &view->tensor;
+    int outer = ABI_AXES - plan->basis_axes;
+    int64_t base = view->of_queries ? -plan->query_offset * t->token_stride : 0;
+    *out = (struct shape){.rank = 1, .size = {(cuuint64_t)plan->dim}, .box = {COLUMNS}};
+    for (int a = ABI_AXES - 1; a >= outer; a--) {
+        int64_t first = view->of_queries && a == outer ? at->query_first : 0;
+        int64_t box = view->of_queries ? plan->query_tile[a] : launch->tile[a];
+        int64_t tokens = launch->token_stride[a];
+        base += (at->residue[a] + launch->dilation[a] * first) * tokens * t->token_stride;
+        if (!add_dimension(out, at->extent[a] - first, launch->dilation[a] * tokens,
+                           t->token_stride, box))
+            return false;
+    }
+    *out_base = base;
+    return add_dimension(out, view->heads, 1, t->head_stride, 1);
+}
+
+static enum heddle_status encode(const struct cuda_plan *c, const struct run_view *view,
+                                 int64_t batch, const struct cuda_residue *at, CUtensorMap *out,
+                                 struct error *error) {
+    static const cuuint32_t step[5] = {1, 1, 1, 1, 1};
+    const struct abi_tensor *t = &view->tensor;
+    const struct cuda_api *api = c->device->api;
+    struct shape shape;
+    int64_t base;
+    if (!describe(c->plan, view, at, &shape, &base))
+        return refuse(view, error);
+    base += batch * t->batch_stride;
+    CUresult result = api->TensorMapEncodeTiled(
+        out,
+        c->plan->dtype == HEDDLE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                      : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        (cuuint32_t)shape.rank, (void *)((uintptr_t)t->data + (uintptr_t)(base * ELEMENT_BYTES)), shape.size, shape.stride,
+        shape.box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    if (result == CUDA_ERROR_INVALID_VALUE)
+        return refuse(view, error);
+    return cuda_status(api, result, "describing a tensor to the GPU", error);
+}
+
+static enum heddle_status encode_all(struct cuda_plan *c, const struct run_view *views,
+                                     struct error *error) {
+    unsigned char *to = c->host_maps;
+    for (int64_t batch = 0; batch < c->plan->batch; batch++)
+        for (int64_t set = 0; set < c->residue_sets; set++) {
+            struct cuda_residue at = cuda_residue_of(c->plan, set);
+            for (int i = 0; i < SM90_TENSOR_MAPS; i++, to += SM90_MAP_BYTES) {
+                CUtensorMap map;
+                enum heddle_status status = encode(c, &views[i], batch, &at, &map, error);
+                if (status != HEDDLE_OK)
+                    return status;
+                memcpy(to, &map, sizeof map);
+            }
+        }
+    return HEDDLE_OK;
+}
+
+// ---- placing ------------------------------------------------------------------------------------
+
+static enum heddle_status launch_place(struct cuda_plan *c, int64_t first_set, CUstream stream,
+                                       struct error *error) {
+    const struct cuda_api *api = c->device->api;
+    unsigned char maps[PLACED_BYTES] = {0};
+    int64_t sets = set_count(c) - first_set;
+    sets = sets < PLACED_SETS ? sets : PLACED_SETS;
+    memcpy(maps, c->host_maps + first_set * SET_BYTES, (size_t)(sets * SET_BYTES));
+    uint64_t to = c->maps + (uint64_t)(first_set * SET_BYTES);
+    uint32_t words = (uint32_t)(sets * SET_BYTES / 4);
+    void *params[] = {maps, &to, &words};
+    CUresult result = api->LaunchKernel(c->place_maps.function, 1, 1, 1, PLACED_BYTES / 4, 1, 1, 0,
+                                        stream, params, NULL);
+    return cuda_status(api, result, "placing tensor maps", error);
+}
+
+// Does the device's memory hold these maps already, when what is queued before has run? Nobody
+// knows any more once a run was captured: the graph puts its own maps there whenever it is replayed.
+static enum heddle_status find_placed(struct cuda_plan *c, CUstream stream, bool *out_placed,
+                                      struct error *error) {
+    const struct cuda_api *api = c->device->api;
+    CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
+    CUresult result = api->StreamIsCapturing(stream, &capture);
+    c->captured |= capture != CU_STREAM_CAPTURE_STATUS_NONE;
+    *out_placed = c->placed && !c->captured &&
+                  memcmp(c->host_maps, c->placed_maps, (size_t)set_count(c) * SET_BYTES) == 0;
+    return cuda_status(api, result, "asking about the stream", error);
+}
+
+enum heddle_status cuda_maps_place(struct cuda_plan *c, const struct run_view *views,
+                                   struct sm90_args *args, CUstream stream, struct error *error) {
+    enum heddle_status status = encode_all(c, views, error);
+    bool placed = false;
+    if (status != HEDDLE_OK)
+        return status;
+    memcpy(args->maps, c->host_maps, sizeof args->maps);
+    if (!c->maps)
+        return HEDDLE_OK;
+    status = find_placed(c, stream, &placed, error);
+    if (placed || status != HEDDLE_OK)
+        return status;
+    c->placed = false; // until all of them are
+    for (int64_t set = 0; set < set_count(c) && status == HEDDLE_OK; set += PLACED_SETS)
+        status = launch_place(c, set, stream, error);
+    c->placed = status == HEDDLE_OK;
+    memcpy(c->placed_maps, c->host_maps, (size_t)set_count(c) * SET_BYTES);
+    return status;
+}
