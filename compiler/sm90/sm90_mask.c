@@ -163,15 +163,19 @@ static void test_pairs(struct sm90_mask *m, struct sm90_program *keep, const str
     }
 }
 
+// Word by word, bit by bit: the driver's assembler then moves seven bits at a time into predicates
+// (R2P), where in the logits' own order it tests each with an instruction of its own.
 static void apply_bits(struct sm90_emit *e, LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS],
                        LLVMValueRef *logits) {
     LLVMValueRef zero = sm90_i32(e, 0);
+    int columns = e->logit_count / 4;
     for (int n = 0; n < e->logit_count; n++) {
-        int j = n / 4, row = n / 2 % 2, i = n % 2;
+        int j = n % columns, i = n / columns % 2, row = n / columns / 2;
+        LLVMValueRef *logit = &logits[4 * j + 2 * row + i];
         LLVMValueRef bit =
             LLVMBuildAnd(e->b, bits[row][i], sm90_i32(e, (int64_t)(UINT32_C(1) << j)), "");
         LLVMValueRef kept = LLVMBuildICmp(e->b, LLVMIntNE, bit, zero, "");
-        logits[n] = LLVMBuildSelect(e->b, kept, logits[n], minus_infinity(e), "");
+        *logit = LLVMBuildSelect(e->b, kept, *logit, minus_infinity(e), "");
     }
 }
 
