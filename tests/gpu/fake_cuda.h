@@ -1,5 +1,5 @@
-// What tests in the process can do with the driver that is none (fake_cuda.c): make a call fail, and
-// look at what is held and what was launched.
+// What tests in the process can do with the driver that is none (fake_cuda.c): make a call fail,
+// and look at what is held and what was launched.
 #ifndef HEDDLE_TESTS_GPU_FAKE_CUDA_H
 #define HEDDLE_TESTS_GPU_FAKE_CUDA_H
 
@@ -9,8 +9,8 @@
 #include <stdbool.h>
 
 // The n-th call of the driver from now on fails with `result`, and no other; n = 0: none. A call
-// that takes something takes nothing then. One that gives something back does that all the same: the
-// real driver reports failures of earlier work there.
+// that takes something takes nothing then. One that gives something back does that all the same:
+// the real driver reports failures of earlier work there.
 void fake_cuda_fail(int64_t n, CUresult result);
 // The call that failed since, by its name in cuda_api.def; NULL: the n-th was not reached.
 const char *fake_cuda_failed(void);

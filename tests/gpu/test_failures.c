@@ -159,16 +159,16 @@ Test(failures, plan_with_many_sets_of_maps) {
 
 // What a plan reads of the host: tables, inputs. One upload each.
 Test(failures, plan_with_a_table_and_an_input) {
-    static const char text[] = "pattern p { axes i; input int doc[i]; param int far[head] = 9;"
-                               " keep doc[k.i] == doc[q.i] and q.i - k.i < far[head]; }";
+    static const char text[] =
+        "pattern p { axes i; input int doc[i]; param int far[head] = 9;"
+        " keep doc[k.i] == doc[q.i] and q.i - k.i < far[head]; }";
     static const int32_t documents[300] = {0};
     struct heddle_input input = {"doc", documents, HEDDLE_INT32, 1, {300}};
     struct fake_host host;
     fake_host_open(&host, FAKE_ONE_SET);
     heddle_pattern_destroy(host.pattern);
-    cr_assert_eq(
-        heddle_pattern_parse(host.context, "p", text, strlen(text), NULL, &host.pattern),
-        HEDDLE_OK, "%s", heddle_last_error());
+    cr_assert_eq(heddle_pattern_parse(host.context, "p", text, strlen(text), NULL, &host.pattern),
+                 HEDDLE_OK, "%s", heddle_last_error());
     host.problem.param_count = 0;
     host.problem.inputs = &input;
     host.problem.input_count = 1;
@@ -225,7 +225,8 @@ static void run_right(struct fake_host *host, int place, const struct maps *expe
                  "the launch found maps of other tensors");
 }
 
-// A run that failed, wherever it did, leaves the plan fit for the tensors before it and for its own.
+// A run that failed, wherever it did, leaves the plan fit for the tensors before it and for its
+// own.
 static void fail_runs(enum fake_kind kind) {
     struct fake_host host;
     struct maps maps[2];
