@@ -268,7 +268,8 @@ static enum heddle_status make_ptx(struct program *program, const struct sm90_sp
     kernel->spec = *spec;
     enum heddle_status status = llvm_unit_create_nvptx("sm_90a", "+ptx80", &unit, error);
     if (status == HEDDLE_OK)
-        status = sm90_kernel_emit(unit, program->pattern, spec, &kernel->shared_bytes, error);
+        status = sm90_kernel_emit(unit, program->pattern, program->facts, spec,
+                                  &kernel->shared_bytes, error);
     if (status == HEDDLE_OK)
         status = llvm_unit_verify(unit, error);
     if (status == HEDDLE_OK)

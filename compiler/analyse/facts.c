@@ -59,6 +59,37 @@ static struct basis_facts basis_analyse(const struct pattern *pattern, const str
     return facts;
 }
 
+// ---- masks ------------------------------------------------------------------------------------
+
+static void add_parts(const struct pattern *pattern, const struct basis *basis,
+                      const struct expr_list *positive, const struct expr *keep,
+                      struct intervals *out) {
+    if (keep->op == OP_AND && out->count < MAX_INTERVAL_PARTS - 1) {
+        add_parts(pattern, basis, positive, keep->args[0], out);
+        add_parts(pattern, basis, positive, keep->args[1], out);
+        return;
+    }
+    struct interval_part part = {.keep = keep};
+    part.placed = basis_rewrite(pattern, basis, SIDE_QUERY, keep);
+    struct rules rules = solve_rules(pattern->graph, part.placed, positive);
+    interval_sets(pattern->graph, &rules, &part);
+    if (!expr_is_bool(part.placed, true))
+        out->parts[out->count++] = part;
+}
+
+// The whole predicate as one part where its rules are few products, else its conjuncts.
+static void mask_analyse(const struct pattern *pattern, const struct basis *basis,
+                         struct basis_facts *facts) {
+    struct expr_list positive = known_positive(pattern, basis);
+    struct interval_part whole = {.keep = pattern->keep, .placed = facts->keep};
+    if (expr_is_bool(facts->keep, true))
+        return;
+    if (interval_sets(pattern->graph, &facts->rules, &whole) && whole.set_count <= 2)
+        facts->mask.parts[facts->mask.count++] = whole;
+    else
+        add_parts(pattern, basis, &positive, pattern->keep, &facts->mask);
+}
+
 // Where some basis needs no classification, only such are worth planning in.
 static void mark_usable(struct facts *facts, int side) {
     bool solved = false;
@@ -77,6 +108,8 @@ struct facts *analyse(struct arena *arena, const struct pattern *pattern) {
     for (int side = 0; side < SIDE_COUNT; side++) {
         for (int b = 0; b < facts->basis_count; b++)
             facts->sides[side][b] = basis_analyse(pattern, &facts->bases[b], (enum side)side);
+        for (int b = 0; b < facts->basis_count && side == SIDE_QUERY; b++)
+            mask_analyse(pattern, &facts->bases[b], &facts->sides[side][b]);
         mark_usable(facts, side);
     }
     return facts;
@@ -94,6 +127,7 @@ static void print_basis(const struct facts *facts, int side, int b, const struct
             strbuf_puts(out, "\n");
         }
     rules_print(&facts->sides[side][b].rules, names, out);
+    intervals_print(&facts->sides[side][b].mask, names, out);
 }
 
 void facts_print(const struct facts *facts, const struct pattern *pattern, struct strbuf *out) {

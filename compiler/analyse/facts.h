@@ -5,6 +5,7 @@
 #define HEDDLE_COMPILER_ANALYSE_FACTS_H
 
 #include "compiler/analyse/basis.h"
+#include "compiler/analyse/intervals.h"
 #include "compiler/analyse/solve.h"
 
 enum { SIDE_COUNT = 2 };
@@ -12,8 +13,9 @@ enum { SIDE_COUNT = 2 };
 struct basis_facts {
     const struct expr *keep; // over OP_PLACE leaves
     struct rules rules;
-    int unsolved_rules; // how many rules leave something to classification
-    bool usable;        // worth planning in: solved, or no basis of this side is
+    int unsolved_rules;    // how many rules leave something to classification
+    struct intervals mask; // what one query keeps, by conjunct (query side only)
+    bool usable;           // worth planning in: solved, or no basis of this side is
 };
 
 struct facts {

@@ -1,14 +1,15 @@
 // The forward kernel: shared memory's layout, the entry, and who does what.
 //
 //   thread 0            barriers
-//   warpgroup 0         producer (sm90_producer.c)
+//   warpgroup 0         producer (sm90_producer.c) and scout (sm90_queue.c), a thread each
 //   warpgroups 1, 2     consumers of 64 query rows each (sm90_consumer.c)
 //
-// Blocks are persistent: block b takes work b, b + blocks, ... of the launch's order.
+// Blocks are persistent: they draw items from a queue in the launch's order until it is empty.
 #include "compiler/sm90/sm90_emit.h"
 
 #include <setjmp.h>
 #include <stddef.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128, RECORD_BYTES = 48 };
@@ -35,7 +36,7 @@ struct sm90_shape sm90_shape(int dim, int key_rows) {
     shape.tile_bytes = shape.chunks * key_rows * CHUNK_BYTES;
     shape.stages = 2;
     shape.query_buffers = 2;
-    int records = 1024 + 256; // barriers and records, and aligning the base
+    int records = 1024 + 1280; // barriers and records, and aligning the base
     while (shape.query_buffers > 1 &&
            shape.query_buffers * shape.query_bytes + 2 * shape.stages * shape.tile_bytes + records >
                SM90_SHARED_LIMIT)
@@ -45,8 +46,9 @@ struct sm90_shape sm90_shape(int dim, int key_rows) {
     shape.value_at = shape.key_at + shape.stages * shape.tile_bytes;
     shape.tile_record_at = shape.value_at + shape.stages * shape.tile_bytes;
     shape.item_record_at = shape.tile_record_at + shape.stages * RECORD_BYTES;
-    shape.barrier_at = shape.item_record_at + 2 * 16;
-    shape.shared_bytes = shape.barrier_at + 8 * (2 * shape.query_buffers + 4 * shape.stages);
+    shape.barrier_at = shape.item_record_at + SM90_ITEM_RECORDS * SM90_RECORD_BYTES;
+    shape.shared_bytes =
+        shape.barrier_at + 8 * (2 * shape.query_buffers + 4 * shape.stages + SM90_ITEM_RECORDS);
     return shape;
 }
 
@@ -129,12 +131,13 @@ static bool score_reads_places(const struct pattern *pattern) {
     return pattern->score && (pattern->score->deps & (DEP_QUERY | DEP_KEY));
 }
 
-static int emit(struct llvm_unit *unit, const struct pattern *pattern, const struct sm90_spec *spec,
-                struct arena *arena) {
+static int emit(struct llvm_unit *unit, const struct pattern *pattern, const struct facts *facts,
+                const struct sm90_spec *spec, struct arena *arena) {
     int keys = spec->key_tile[0] * spec->key_tile[1] * spec->key_tile[2];
     struct sm90_emit e = {.unit = unit,
                           .b = unit->builder,
                           .pattern = pattern,
+                          .mask = &facts->sides[SIDE_QUERY][spec->basis].mask,
                           .spec = spec,
                           .shape = sm90_shape(spec->dim, keys),
                           .arena = arena,
@@ -142,14 +145,16 @@ static int emit(struct llvm_unit *unit, const struct pattern *pattern, const str
     e.logit_count = keys / 2;
     e.output_count = e.shape.output_dim / 2;
     e.weight_count = keys / 4;
+    const char *x = getenv("HX");
+    e.turns = x && strchr(x, 't');
     sm90_plan_slots(&e);
     emit_kernel(&e);
     return e.shape.shared_bytes;
 }
 
 enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                    const struct sm90_spec *spec, int *out_shared_bytes,
-                                    struct error *error) {
+                                    const struct facts *facts, const struct sm90_spec *spec,
+                                    int *out_shared_bytes, struct error *error) {
     if (spec->dtype == HEDDLE_F32)
         return error_set(error, HEDDLE_LIMIT,
                          "the CUDA target multiplies bf16 and fp16; fp32 runs on the CPU");
@@ -164,7 +169,7 @@ enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern
         arena_finish(&arena);
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "out of memory while emitting a kernel");
     }
-    *out_shared_bytes = emit(unit, pattern, spec, &arena);
+    *out_shared_bytes = emit(unit, pattern, facts, spec, &arena);
     arena_finish(&arena);
     return HEDDLE_OK;
 }

@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { GLOBAL_SPACE = 1 };
+enum { GLOBAL_SPACE = 1, SHARED_SPACE = 3 };
 
 LLVMValueRef sm90_i32(struct sm90_emit *e, int64_t value) {
     return llvm_int(e->unit->i32, value);
@@ -69,6 +69,12 @@ LLVMValueRef sm90_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLV
     return LLVMBuildLoad2(e->b, type, to, "");
 }
 
+LLVMValueRef sm90_shared_field(struct sm90_emit *e, LLVMValueRef at, int64_t offset) {
+    LLVMTypeRef pointer = LLVMPointerTypeInContext(e->unit->context, SHARED_SPACE);
+    LLVMValueRef to = LLVMBuildIntToPtr(e->b, sm90_add_const(e, at, offset), pointer, "");
+    return LLVMBuildLoad2(e->b, e->unit->i32, to, "");
+}
+
 LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset) {
     LLVMValueRef args[] = {sm90_add_const(e, at, offset)};
     return sm90_asm(e, e->unit->i32, "ld.shared.b32 $0, [$1];", "=r,r,~{memory}", args, 1);
@@ -108,10 +114,16 @@ LLVMValueRef sm90_parity(struct sm90_emit *e, LLVMValueRef count, int stages) {
     return LLVMBuildAnd(e->b, round, sm90_i32(e, 1), "");
 }
 
-static int barrier_offset(struct sm90_emit *e, enum sm90_barrier kind) {
-    int queries = e->shape.query_buffers, stages = e->shape.stages;
-    int before = kind <= SM90_KEY_FULL ? (int)kind * queries
-                                       : 2 * queries + ((int)kind - SM90_KEY_FULL) * stages;
+static int barrier_count(const struct sm90_emit *e, enum sm90_barrier kind) {
+    if (kind == SM90_ITEM_FULL)
+        return SM90_ITEM_RECORDS;
+    return kind < SM90_KEY_FULL ? e->shape.query_buffers : e->shape.stages;
+}
+
+static int barrier_offset(const struct sm90_emit *e, enum sm90_barrier kind) {
+    int before = 0;
+    for (int k = 0; k < (int)kind; k++)
+        before += barrier_count(e, (enum sm90_barrier)k);
     return e->shape.barrier_at + 8 * before;
 }
 
@@ -122,10 +134,9 @@ LLVMValueRef sm90_barrier_at(struct sm90_emit *e, enum sm90_barrier kind, LLVMVa
 
 void sm90_barrier_init(struct sm90_emit *e) {
     enum { WARPS = SM90_CONSUMERS * 4 };
-    static const int arrivals[] = {1, WARPS, 1, WARPS, 1, SM90_CONSUMERS};
+    static const int arrivals[] = {1, WARPS, 1, WARPS, 1, SM90_CONSUMERS, 1};
     for (int kind = 0; kind < SM90_BARRIER_KINDS; kind++) {
-        int count = kind < SM90_KEY_FULL ? e->shape.query_buffers : e->shape.stages;
-        for (int stage = 0; stage < count; stage++) {
+        for (int stage = 0; stage < barrier_count(e, (enum sm90_barrier)kind); stage++) {
             LLVMValueRef args[] = {sm90_barrier_at(e, (enum sm90_barrier)kind, sm90_i32(e, stage)),
                                    sm90_i32(e, arrivals[kind])};
             sm90_asm(e, NULL, "mbarrier.init.shared::cta.b64 [$0], $1;", "r,r,~{memory}", args, 2);
@@ -148,8 +159,8 @@ void sm90_arrive(struct sm90_emit *e, LLVMValueRef barrier) {
     sm90_asm(e, NULL, "mbarrier.arrive.shared::cta.b64 _, [$0];", "r,~{memory}", &barrier, 1);
 }
 
-void sm90_expect(struct sm90_emit *e, LLVMValueRef barrier, int bytes) {
-    LLVMValueRef args[] = {barrier, sm90_i32(e, bytes)};
+void sm90_expect(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef bytes) {
+    LLVMValueRef args[] = {barrier, bytes};
     sm90_asm(e, NULL, "mbarrier.arrive.expect_tx.shared::cta.b64 _, [$0], $1;", "r,r,~{memory}",
              args, 2);
 }
@@ -160,6 +171,44 @@ void sm90_arrive_warp(struct sm90_emit *e, LLVMValueRef barrier) {
              "{ .reg .pred p; .reg .b32 l; bar.warp.sync 0xffffffff; mov.u32 l, %laneid; "
              "setp.eq.u32 p, l, 0; @p mbarrier.arrive.shared::cta.b64 _, [$0]; }",
              "r,~{memory}", &barrier, 1);
+}
+
+void sm90_arrive_lane0_if(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef flags, int flag) {
+    LLVMValueRef args[] = {barrier, LLVMBuildAnd(e->b, flags, sm90_i32(e, flag), "")};
+    sm90_asm(e, NULL,
+             "{ .reg .pred p; .reg .b32 l; mov.u32 l, %laneid; setp.eq.u32 p, l, 0; "
+             "setp.ne.and.u32 p, $1, 0, p; @p mbarrier.arrive.shared::cta.b64 _, [$0]; }",
+             "r,r,~{memory}", args, 2);
+}
+
+// ---- turns --------------------------------------------------------------------------------------
+
+enum { FIRST_TURN = 3, TURN_THREADS = 256 }; // named barriers 3 and 4: below are the key slots'
+
+void sm90_turns_begin(struct sm90_emit *e, LLVMValueRef warpgroup) {
+    LLVMValueRef args[] = {warpgroup, sm90_i32(e, FIRST_TURN), sm90_i32(e, TURN_THREADS)};
+    if (e->turns)
+        sm90_asm(e, NULL, "{ .reg .pred p; setp.eq.u32 p, $0, 2; @p bar.arrive $1, $2; }",
+                 "r,n,n,~{memory}", args, 3);
+}
+
+void sm90_turn_begin(struct sm90_emit *e, LLVMValueRef warpgroup) {
+    LLVMValueRef args[] = {sm90_add_const(e, warpgroup, FIRST_TURN - 1)};
+    if (e->turns)
+        sm90_asm(e, NULL, "bar.sync $0, 256;", "r,~{memory}", args, 1);
+}
+
+void sm90_turn_end(struct sm90_emit *e, LLVMValueRef warpgroup) {
+    LLVMValueRef args[] = {LLVMBuildSub(e->b, sm90_i32(e, FIRST_TURN + 2), warpgroup, "")};
+    if (e->turns)
+        sm90_asm(e, NULL, "bar.arrive $0, 256;", "r,~{memory}", args, 1);
+}
+
+void sm90_turns_end(struct sm90_emit *e, LLVMValueRef warpgroup) {
+    LLVMValueRef args[] = {warpgroup, sm90_i32(e, FIRST_TURN), sm90_i32(e, TURN_THREADS)};
+    if (e->turns)
+        sm90_asm(e, NULL, "{ .reg .pred p; setp.eq.u32 p, $0, 1; @p bar.sync $1, $2; }",
+                 "r,n,n,~{memory}", args, 3);
 }
 
 // For stages that wgmma alone reads: its completion covers the whole warpgroup.
@@ -201,4 +250,13 @@ void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int c
         args[count++] = at[a];
     args[count++] = barrier;
     sm90_asm(e, NULL, texts[axes - 1], constraints[axes - 1], args, count);
+}
+
+void sm90_copy_bytes(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef from, int bytes,
+                     LLVMValueRef barrier) {
+    LLVMValueRef args[] = {to, from, sm90_i32(e, bytes), barrier};
+    sm90_asm(e, NULL,
+             "cp.async.bulk.shared::cluster.global.mbarrier::complete_tx::bytes [$0], [$1], $2, "
+             "[$3];",
+             "r,l,n,r,~{memory}", args, 4);
 }

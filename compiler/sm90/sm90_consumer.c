@@ -1,15 +1,17 @@
-// A consumer warpgroup: 64 query rows of each item of its block. Within an item the products of a
-// tile overlap the softmax of the one before:
+// A consumer warpgroup: 64 query rows of each item of its block. The products of a tile overlap the
+// softmax of the one before, also where an item ends and the next begins:
 //
-//   first     S0 = Q.K0               softmax S0 -> P0
-//   steady    Sj = Q.Kj  and  O += Pj-1.Vj-1  in flight;  softmax Sj -> Pj;  rescale O
-//   tail      O += Pn.Vn, store
+//   first     S = Q.K0                                softmax S -> P       (of the block's first
+//   item) steady    S = Q.Kj  and  O += P.V(j-1) in flight; softmax S -> P;  rescale O turn      S
+//   = Q'.K0 and  O += P.Vn     in flight; softmax S -> P;  store O, begin another tail      O +=
+//   P.Vn, store                                             (of the block's last item)
 //
-// `first` and `steady` exist twice, for full and for partial tiles; nothing of the predicate is in
-// the full ones. The block between them reads what the producer wrote about the next tile.
+// `steady` and `turn` exist twice, for full and for partial tiles; nothing of the predicate is in
+// the full ones. Items without keys are written as they are met, on the way to the next with some.
 #include "compiler/sm90/sm90_emit.h"
 
 struct state {          // what flows between tiles
+    LLVMValueRef items; // number of the item in hand, among this block's: buffers follow from it
     LLVMValueRef tiles; // consumed so far, by this block: stages and phases follow from it
     LLVMValueRef flags; // of the last tile
     LLVMValueRef output[SM90_MAX_OUTPUT], weights[SM90_MAX_WEIGHTS];
@@ -18,32 +20,31 @@ struct state {          // what flows between tiles
 
 struct consumer {
     struct sm90_emit *e;
-    struct sm90_item item;
-    LLVMValueRef query, query_empty; // descriptor of this warpgroup's rows, barrier
-    struct state at;                 // phis at the head of the tile loop
+    LLVMValueRef warpgroup;
+    struct state at; // phis at the head of the tile loop
     LLVMBasicBlockRef head;
-    LLVMValueRef next_flags;
 };
 
 // ---- phis ---------------------------------------------------------------------------------------
 
-// Calls `visit` on each value of the state, with the phi it belongs to.
+enum { INTEGERS = 3, MOST_VALUES = INTEGERS + SM90_MAX_OUTPUT + SM90_MAX_WEIGHTS + 4 };
+
+// Lists the state's values; returns how many there are. The first INTEGERS and the weights are i32.
 static int state_values(struct sm90_emit *e, struct state *state, LLVMValueRef **out) {
     int count = 0;
+    out[count++] = &state->items;
     out[count++] = &state->tiles;
     out[count++] = &state->flags;
-    for (int i = 0; i < e->output_count; i++)
-        out[count++] = &state->output[i];
     for (int i = 0; i < e->weight_count; i++)
         out[count++] = &state->weights[i];
+    for (int i = 0; i < e->output_count; i++)
+        out[count++] = &state->output[i];
     for (int row = 0; row < SM90_ROWS; row++) {
         out[count++] = &state->softmax.maximum[row];
         out[count++] = &state->softmax.sum[row];
     }
     return count;
 }
-
-enum { MOST_VALUES = SM90_MAX_OUTPUT + SM90_MAX_WEIGHTS + 8 };
 
 static void go_to_head(struct consumer *c, struct state *from) {
     LLVMValueRef *phis[MOST_VALUES], *values[MOST_VALUES];
@@ -61,11 +62,15 @@ static void make_head(struct consumer *c) {
     c->head = llvm_new_block(e->unit, "tiles");
     LLVMPositionBuilderAtEnd(e->b, c->head);
     int count = state_values(e, &c->at, phis);
-    for (int i = 0; i < count; i++) {
-        bool integer =
-            i < 2 || (i >= 2 + e->output_count && i < 2 + e->output_count + e->weight_count);
-        *phis[i] = LLVMBuildPhi(e->b, integer ? e->unit->i32 : e->unit->f32, "");
-    }
+    for (int i = 0; i < count; i++)
+        *phis[i] =
+            LLVMBuildPhi(e->b, i < INTEGERS + e->weight_count ? e->unit->i32 : e->unit->f32, "");
+}
+
+static void branch_on(struct sm90_emit *e, LLVMValueRef flags, int flag, LLVMBasicBlockRef yes,
+                      LLVMBasicBlockRef no) {
+    LLVMValueRef bit = LLVMBuildAnd(e->b, flags, sm90_i32(e, flag), "");
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, bit, sm90_i32(e, 0), ""), yes, no);
 }
 
 // ---- one tile -----------------------------------------------------------------------------------
@@ -83,14 +88,36 @@ static LLVMValueRef await_keys(struct sm90_emit *e, LLVMValueRef count) {
     return sm90_shared_load(e, at, e->shape.tile_record_at + 12);
 }
 
-static LLVMValueRef issue_logits(struct consumer *c, LLVMValueRef count, LLVMValueRef *logits) {
+// Of the warpgroup's rows of item number `items`.
+static LLVMValueRef query_descriptor(struct consumer *c, LLVMValueRef items) {
     struct sm90_emit *e = c->e;
-    LLVMValueRef stage = sm90_stage(e, count, e->shape.stages);
-    LLVMValueRef key = sm90_key_descriptor(e, stage_address(e, stage, e->shape.key_at));
+    LLVMValueRef rows = sm90_mul_const(e, sm90_add_const(e, c->warpgroup, -1), 64 * 128);
+    LLVMValueRef at =
+        sm90_mul_const(e, sm90_stage(e, items, e->shape.query_buffers), e->shape.query_bytes);
+    at = sm90_add_const(e, sm90_add(e, at, e->shared), e->shape.query_at);
+    return sm90_query_descriptor(e, sm90_add(e, at, rows));
+}
+
+struct tile {
+    LLVMValueRef items, tiles, flags;
+    bool partial;
+    LLVMValueRef stage; // of K
+    LLVMValueRef logits[SM90_MAX_LOGITS];
+    // Where it is and its key slots, prepared while the logits are being multiplied.
+    bool placed;
+    struct sm90_item item;
+    struct sm90_tile_place place;
+    LLVMValueRef copy;
+};
+
+static void issue_logits(struct consumer *c, struct tile *tile) {
+    struct sm90_emit *e = c->e;
+    tile->stage = sm90_stage(e, tile->tiles, e->shape.stages);
+    LLVMValueRef key = sm90_key_descriptor(e, stage_address(e, tile->stage, e->shape.key_at));
+    LLVMValueRef query = query_descriptor(c, tile->items);
     sm90_fence(e);
-    sm90_issue_logits(e, c->query, key, logits);
+    sm90_issue_logits(e, query, key, tile->logits);
     sm90_commit(e);
-    return stage;
 }
 
 static LLVMValueRef issue_output(struct consumer *c, LLVMValueRef count, LLVMValueRef *output,
@@ -105,165 +132,188 @@ static LLVMValueRef issue_output(struct consumer *c, LLVMValueRef count, LLVMVal
     return stage;
 }
 
-// Where a tile is, and its key slots: while its logits are being multiplied.
-struct prepared {
-    struct sm90_tile_place place;
-    LLVMValueRef copy;
-    bool placed;
-};
-
-static struct prepared prepare(struct consumer *c, LLVMValueRef count, bool partial) {
+static void prepare(struct consumer *c, struct tile *tile) {
     struct sm90_emit *e = c->e;
-    struct prepared tile = {.placed = partial || e->full_needs_place};
-    if (!tile.placed)
-        return tile;
-    tile.place = sm90_tile_read(e, sm90_stage(e, count, e->shape.stages));
-    tile.copy = sm90_fill_key_slots(e, &c->item, &tile.place, count);
-    return tile;
+    tile->placed = tile->partial || e->full_needs_place;
+    if (!tile->placed)
+        return;
+    tile->item.record = sm90_item_record(e, tile->items);
+    tile->place = sm90_tile_read(e, tile->stage);
+    tile->copy = sm90_fill_key_slots(e, &tile->item, &tile->place, tile->tiles);
 }
 
-// What the logits' stage says has been read: it can be handed back.
-static void finish_logits(struct consumer *c, LLVMValueRef stage, const struct prepared *tile,
-                          LLVMValueRef flags, bool partial, LLVMValueRef *logits,
-                          struct sm90_softmax *softmax) {
+// The keys have been multiplied and the tile's record read: the stage can be handed back, and with
+// an item's last tile its queries. Then logits -> probabilities, in place.
+static void finish_logits(struct consumer *c, struct tile *tile, struct sm90_softmax *softmax) {
     struct sm90_emit *e = c->e;
-    struct sm90_mask_input input = {&c->item, tile->placed ? &tile->place : NULL, flags,
+    struct sm90_mask_input input = {&tile->item, tile->placed ? &tile->place : NULL, tile->flags,
                                     tile->copy};
-    sm90_arrive_warp(e, sm90_barrier_at(e, SM90_KEY_EMPTY, stage));
-    if (partial || e->spec->scale_first)
-        sm90_mask(e, &input, partial, logits);
-    sm90_softmax_tile(e, softmax, logits);
+    LLVMValueRef buffer = sm90_stage(e, tile->items, e->shape.query_buffers);
+    sm90_arrive_warp(e, sm90_barrier_at(e, SM90_KEY_EMPTY, tile->stage));
+    sm90_arrive_lane0_if(e, sm90_barrier_at(e, SM90_QUERY_EMPTY, buffer), tile->flags,
+                         SM90_FLAG_LAST);
+    if (tile->partial || e->spec->scale_first)
+        sm90_mask(e, &input, tile->partial, tile->logits);
+    sm90_softmax_tile(e, softmax, tile->logits);
 }
 
-static void first_tile(struct consumer *c, LLVMValueRef count, LLVMValueRef flags, bool partial) {
+static void begin_output(struct consumer *c, struct state *state) {
+    for (int i = 0; i < c->e->output_count; i++)
+        state->output[i] = LLVMConstReal(c->e->unit->f32, 0.0);
+}
+
+static void first_tile(struct consumer *c, LLVMValueRef items) {
     struct sm90_emit *e = c->e;
-    struct state state;
-    LLVMValueRef logits[SM90_MAX_LOGITS];
-    LLVMValueRef stage = issue_logits(c, count, logits);
-    struct prepared tile = prepare(c, count, partial);
-    sm90_wait_products(e, 0, logits, e->logit_count);
+    struct tile tile = {.items = items, .tiles = sm90_i32(e, 0), .partial = true};
+    struct state state = {.items = items, .tiles = sm90_i32(e, 1)};
+    tile.flags = state.flags = await_keys(e, tile.tiles);
+    sm90_turn_begin(e, c->warpgroup);
+    issue_logits(c, &tile);
+    sm90_turn_end(e, c->warpgroup);
+    prepare(c, &tile);
+    sm90_wait_products(e, 0, tile.logits, e->logit_count);
     sm90_softmax_begin(e, &state.softmax);
-    finish_logits(c, stage, &tile, flags, partial, logits, &state.softmax);
-    sm90_pack(e, logits, state.weights);
-    for (int i = 0; i < e->output_count; i++)
-        state.output[i] = LLVMConstReal(e->unit->f32, 0.0);
-    state.tiles = sm90_add_const(e, count, 1);
+    finish_logits(c, &tile, &state.softmax);
+    sm90_pack(e, tile.logits, state.weights);
+    begin_output(c, &state);
+    go_to_head(c, &state);
+}
+
+// S = Q.K of `tile` and O += P.V of the tile before, together; then what the softmax makes of S.
+static void overlapped(struct consumer *c, struct tile *tile, struct state *state,
+                       struct sm90_softmax *softmax) {
+    struct sm90_emit *e = c->e;
+    sm90_turn_begin(e, c->warpgroup);
+    issue_logits(c, tile);
+    LLVMValueRef value_stage =
+        issue_output(c, sm90_add_const(e, tile->tiles, -1), state->output, state->weights);
+    sm90_turn_end(e, c->warpgroup);
+    prepare(c, tile);
+    sm90_wait_products(e, 1, tile->logits, e->logit_count);
+    finish_logits(c, tile, softmax);
+    sm90_wait_products(e, 0, state->output, e->output_count);
+    sm90_arrive_group(e, sm90_barrier_at(e, SM90_VALUE_EMPTY, value_stage));
+}
+
+static void steady_tile(struct consumer *c, LLVMValueRef flags, bool partial) {
+    struct sm90_emit *e = c->e;
+    struct state state = c->at;
+    struct tile tile = {
+        .items = state.items, .tiles = state.tiles, .flags = flags, .partial = partial};
+    overlapped(c, &tile, &state, &state.softmax);
+    sm90_pack(e, tile.logits, state.weights);
+    sm90_rescale(e, &state.softmax, state.output);
+    state.tiles = sm90_add_const(e, state.tiles, 1);
     state.flags = flags;
     go_to_head(c, &state);
 }
 
-static void steady_tile(struct consumer *c, bool partial) {
+// ---- items --------------------------------------------------------------------------------------
+
+// Walks to the next item that has keys, from number `from` on, writing those that have none. The
+// builder is left in the block where it is found; control goes to `none` when there is none.
+static LLVMValueRef find_item(struct consumer *c, LLVMValueRef from, LLVMBasicBlockRef none) {
     struct sm90_emit *e = c->e;
-    struct state state = c->at;
-    LLVMValueRef logits[SM90_MAX_LOGITS];
-    LLVMValueRef key_stage = issue_logits(c, state.tiles, logits);
-    LLVMValueRef value_stage =
-        issue_output(c, sm90_add_const(e, state.tiles, -1), state.output, state.weights);
-    struct prepared tile = prepare(c, state.tiles, partial);
-    sm90_wait_products(e, 1, logits, e->logit_count);
-    finish_logits(c, key_stage, &tile, c->next_flags, partial, logits, &state.softmax);
-    sm90_wait_products(e, 0, state.output, e->output_count);
-    sm90_arrive_group(e, sm90_barrier_at(e, SM90_VALUE_EMPTY, value_stage));
-    sm90_pack(e, logits, state.weights);
-    sm90_rescale(e, &state.softmax, state.output);
-    state.tiles = sm90_add_const(e, state.tiles, 1);
-    state.flags = c->next_flags;
-    go_to_head(c, &state);
-}
-
-// ---- one item -----------------------------------------------------------------------------------
-
-static void branch_on(struct sm90_emit *e, LLVMValueRef flags, int flag, LLVMBasicBlockRef yes,
-                      LLVMBasicBlockRef no) {
-    LLVMValueRef bit = LLVMBuildAnd(e->b, flags, sm90_i32(e, flag), "");
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, bit, sm90_i32(e, 0), ""), yes, no);
-}
-
-// Emits `make` for full and for partial tiles, each in its block.
-static void both_kinds(struct consumer *c, LLVMValueRef flags, LLVMValueRef count, bool first) {
-    struct sm90_emit *e = c->e;
-    LLVMBasicBlockRef blocks[2];
-    blocks[0] = llvm_new_block(e->unit, first ? "first_full" : "full");
-    blocks[1] = llvm_new_block(e->unit, first ? "first_partial" : "partial");
-    branch_on(e, flags, SM90_FLAG_PARTIAL, blocks[1], blocks[0]);
-    for (int partial = 0; partial < 2; partial++) {
-        LLVMPositionBuilderAtEnd(e->b, blocks[partial]);
-        if (first)
-            first_tile(c, count, flags, partial);
-        else
-            steady_tile(c, partial);
-    }
-}
-
-// The item's tiles; the builder is left after the store. Returns the tiles consumed since the
-// start.
-static LLVMValueRef consume_tiles(struct consumer *c, LLVMValueRef count) {
-    struct sm90_emit *e = c->e;
-    LLVMBasicBlockRef entry = LLVMGetInsertBlock(e->b);
-    make_head(c);
-    LLVMPositionBuilderAtEnd(e->b, entry);
-    both_kinds(c, await_keys(e, count), count, true);
-    LLVMPositionBuilderAtEnd(e->b, c->head);
-    LLVMBasicBlockRef more = llvm_new_block(e->unit, "more"), tail = llvm_new_block(e->unit, "");
-    branch_on(e, c->at.flags, SM90_FLAG_LAST, tail, more);
+    int buffers = e->shape.query_buffers;
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef look = llvm_new_block(e->unit, "look");
+    LLVMBasicBlockRef more = llvm_new_block(e->unit, "");
+    LLVMBasicBlockRef empty = llvm_new_block(e->unit, "empty");
+    LLVMBasicBlockRef found = llvm_new_block(e->unit, "item");
+    LLVMBuildBr(e->b, look);
+    LLVMPositionBuilderAtEnd(e->b, look);
+    LLVMValueRef items = LLVMBuildPhi(e->b, e->unit->i32, "items");
+    LLVMAddIncoming(items, &from, &before, 1);
+    LLVMValueRef buffer = sm90_stage(e, items, buffers);
+    sm90_wait(e, sm90_barrier_at(e, SM90_QUERY_FULL, buffer), sm90_parity(e, items, buffers));
+    struct sm90_item item = {sm90_item_record(e, items)};
+    LLVMValueRef state = sm90_shared_load(e, item.record, 0);
+    branch_on(e, state, SM90_ITEM_NONE, none, more);
     LLVMPositionBuilderAtEnd(e->b, more);
-    c->next_flags = await_keys(e, c->at.tiles);
-    both_kinds(c, c->next_flags, NULL, false);
+    branch_on(e, state, SM90_ITEM_FILLED, found, empty);
+    LLVMPositionBuilderAtEnd(e->b, empty);
+    sm90_arrive_warp(e, sm90_barrier_at(e, SM90_QUERY_EMPTY, buffer));
+    sm90_store_item(e, &item, NULL, NULL);
+    LLVMValueRef next = sm90_add_const(e, items, 1);
+    LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
+    LLVMAddIncoming(items, &next, &last, 1);
+    LLVMBuildBr(e->b, look);
+    LLVMPositionBuilderAtEnd(e->b, found);
+    sm90_fill_query_slots(e, &item);
+    return items;
+}
 
-    LLVMPositionBuilderAtEnd(e->b, tail);
+static void store(struct consumer *c, const struct state *state) {
+    struct sm90_item item = {sm90_item_record(c->e, state->items)};
+    sm90_store_item(c->e, &item, &state->softmax, state->output);
+}
+
+static void turn_tile(struct consumer *c, LLVMValueRef items, LLVMValueRef flags, bool partial) {
+    struct sm90_emit *e = c->e;
+    struct state done = c->at;
+    struct state next = {.items = items, .flags = flags};
+    struct tile tile = {.items = items, .tiles = done.tiles, .flags = flags, .partial = partial};
+    sm90_softmax_begin(e, &next.softmax);
+    overlapped(c, &tile, &done, &next.softmax);
+    sm90_pack(e, tile.logits, next.weights);
+    store(c, &done);
+    next.tiles = sm90_add_const(e, done.tiles, 1);
+    begin_output(c, &next);
+    go_to_head(c, &next);
+}
+
+static void tail(struct consumer *c) {
+    struct sm90_emit *e = c->e;
     struct state state = c->at;
-    sm90_arrive_warp(e, c->query_empty);
     sm90_fence(e);
     LLVMValueRef stage =
         issue_output(c, sm90_add_const(e, state.tiles, -1), state.output, state.weights);
     sm90_wait_products(e, 0, state.output, e->output_count);
     sm90_arrive_group(e, sm90_barrier_at(e, SM90_VALUE_EMPTY, stage));
-    sm90_store_item(e, &c->item, &state.softmax, state.output);
-    return state.tiles;
+    store(c, &state);
 }
 
-static LLVMValueRef consume_item(struct consumer *c, LLVMValueRef warpgroup, LLVMValueRef items,
-                                 LLVMValueRef tiles) {
-    struct sm90_emit *e = c->e;
-    int buffers = e->shape.query_buffers;
-    LLVMValueRef buffer = sm90_stage(e, items, buffers), filled;
-    c->query_empty = sm90_barrier_at(e, SM90_QUERY_EMPTY, buffer);
-    sm90_wait(e, sm90_barrier_at(e, SM90_QUERY_FULL, buffer), sm90_parity(e, items, buffers));
-    c->item = sm90_item_read(e, items, &filled);
-    LLVMValueRef rows = sm90_mul_const(e, sm90_add_const(e, warpgroup, -1), 64 * 128);
-    LLVMValueRef at = sm90_mul_const(e, buffer, e->shape.query_bytes);
-    at = sm90_add_const(e, sm90_add(e, at, e->shared), e->shape.query_at);
-    c->query = sm90_query_descriptor(e, sm90_add(e, at, rows));
-
-    LLVMBasicBlockRef walk = llvm_new_block(e->unit, "walk");
-    LLVMBasicBlockRef empty = llvm_new_block(e->unit, "empty");
-    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
-    branch_on(e, filled, 1, walk, empty);
-    LLVMPositionBuilderAtEnd(e->b, empty);
-    sm90_arrive_warp(e, c->query_empty);
-    sm90_store_item(e, &c->item, NULL, NULL);
-    LLVMBasicBlockRef from[2] = {LLVMGetInsertBlock(e->b)};
-    LLVMBuildBr(e->b, after);
-    LLVMPositionBuilderAtEnd(e->b, walk);
-    sm90_fill_query_slots(e, &c->item);
-    LLVMValueRef counts[2] = {tiles, consume_tiles(c, tiles)};
-    from[1] = LLVMGetInsertBlock(e->b);
-    LLVMBuildBr(e->b, after);
-    LLVMPositionBuilderAtEnd(e->b, after);
-    LLVMValueRef total = LLVMBuildPhi(e->b, e->unit->i32, "");
-    LLVMAddIncoming(total, counts, from, 2);
-    return total;
+// Two blocks for the tile whose flags are given; the builder is left before the branch to them.
+static void by_kind(struct consumer *c, LLVMValueRef flags, LLVMBasicBlockRef *out_blocks) {
+    out_blocks[0] = llvm_new_block(c->e->unit, "full");
+    out_blocks[1] = llvm_new_block(c->e->unit, "partial");
+    branch_on(c->e, flags, SM90_FLAG_PARTIAL, out_blocks[1], out_blocks[0]);
 }
 
 void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup) {
-    struct consumer consumer = {.e = e};
-    LLVMValueRef zero = sm90_i32(e, 0);
-    sm90_set_registers(e, true, 240);
-    struct llvm_loop loop;
-    llvm_loop_begin(e->unit, &loop, sm90_block(e), SM90_ARG(e, items, e->unit->i32),
-                    sm90_block_count(e), "items");
-    LLVMValueRef items = llvm_loop_carry(&loop, zero), tiles = llvm_loop_carry(&loop, zero);
-    llvm_loop_next(&loop, 1, consume_item(&consumer, warpgroup, items, tiles));
-    llvm_loop_next(&loop, 0, sm90_add_const(e, items, 1));
-    llvm_loop_end(&loop);
+    struct consumer c = {.e = e, .warpgroup = warpgroup};
+    LLVMBasicBlockRef end = llvm_new_block(e->unit, "done"), kinds[2];
+    sm90_set_registers(e, true, SM90_CONSUMER_REGISTERS);
+    sm90_turns_begin(e, warpgroup);
+    LLVMValueRef items = find_item(&c, sm90_i32(e, 0), end);
+    LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
+    make_head(&c);
+    LLVMPositionBuilderAtEnd(e->b, start);
+    first_tile(&c, items);
+
+    LLVMPositionBuilderAtEnd(e->b, c.head);
+    LLVMBasicBlockRef more = llvm_new_block(e->unit, "more");
+    LLVMBasicBlockRef turn = llvm_new_block(e->unit, "turn");
+    LLVMBasicBlockRef last = llvm_new_block(e->unit, "tail");
+    branch_on(e, c.at.flags, SM90_FLAG_LAST, turn, more);
+    LLVMPositionBuilderAtEnd(e->b, more);
+    LLVMValueRef flags = await_keys(e, c.at.tiles);
+    by_kind(&c, flags, kinds);
+    for (int partial = 0; partial < 2; partial++) {
+        LLVMPositionBuilderAtEnd(e->b, kinds[partial]);
+        steady_tile(&c, flags, partial);
+    }
+    LLVMPositionBuilderAtEnd(e->b, turn);
+    items = find_item(&c, sm90_add_const(e, c.at.items, 1), last);
+    flags = await_keys(e, c.at.tiles);
+    by_kind(&c, flags, kinds);
+    for (int partial = 0; partial < 2; partial++) {
+        LLVMPositionBuilderAtEnd(e->b, kinds[partial]);
+        turn_tile(&c, items, flags, partial);
+    }
+    LLVMPositionBuilderAtEnd(e->b, last);
+    tail(&c);
+    LLVMBuildBr(e->b, end);
+    LLVMPositionBuilderAtEnd(e->b, end);
+    sm90_turns_end(e, warpgroup);
 }

@@ -6,19 +6,38 @@
 #ifndef HEDDLE_COMPILER_SM90_EMIT_H
 #define HEDDLE_COMPILER_SM90_EMIT_H
 
+#include "compiler/analyse/intervals.h"
 #include "compiler/base/arena.h"
 #include "compiler/llvm/llvm_build.h"
 #include "compiler/sm90/sm90_kernel.h"
 
 enum { SM90_MAX_LOGITS = 128, SM90_MAX_OUTPUT = 128, SM90_MAX_WEIGHTS = 64, SM90_ROWS = 2 };
 
+// Of a thread, after setmaxnreg: 128 producers and 256 consumers share 65,536.
+enum { SM90_PRODUCER_REGISTERS = 40, SM90_CONSUMER_REGISTERS = 232 };
+
 // A tile's flags, in its record.
+// An item's record in shared memory, written by the scout (sm90_queue.c):
+//
+//   words   state, first run, end of runs, key_at, set of maps    (i32; ready with SM90_ITEM_FULL)
+//   head    its struct sm90_head                                   (with SM90_QUERY_FULL)
+//   box     its struct sm90_box
+//
+// It is read until the item is stored, when up to four more may have been written.
+enum { SM90_ITEM_EMPTY, SM90_ITEM_FILLED, SM90_ITEM_NONE }; // NONE: there are no more
+enum {
+    SM90_RECORD_HEAD = 32,
+    SM90_RECORD_BOX = 64,
+    SM90_RECORD_BYTES = 128,
+    SM90_ITEM_RECORDS = 8
+};
 enum { SM90_FLAG_PARTIAL = 1, SM90_FLAG_LAST = 2, SM90_FLAG_NEVER = 1 << 30 };
 
 struct sm90_emit {
     struct llvm_unit *unit;
     LLVMBuilderRef b;
     const struct pattern *pattern;
+    const struct intervals *mask; // the predicate, by conjunct
     const struct sm90_spec *spec;
     struct sm90_shape shape;
     struct arena *arena;
@@ -26,8 +45,10 @@ struct sm90_emit {
     LLVMValueRef shared;                         // i32: base of shared memory
     int logit_count, output_count, weight_count; // registers of a thread
     bool full_needs_place;                       // the score reads coordinates
+    bool turns;
+    struct sm90_intervals *intervals;
     struct sm90_slots *slots;
-    int slots_at; // in shared memory
+    int intervals_at, slots_at; // in shared memory
 };
 
 // ---- small steps (sm90_asm.c) -------------------------------------------------------------------
@@ -50,7 +71,9 @@ LLVMValueRef sm90_arg_at(struct sm90_emit *e, int64_t offset, LLVMTypeRef type);
 // Global memory at base (an address, i64) + index * size + offset.
 LLVMValueRef sm90_global(struct sm90_emit *e, LLVMValueRef base, LLVMValueRef index, int64_t size);
 LLVMValueRef sm90_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMTypeRef type);
-LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset);
+LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset); // i32
+// The same where LLVM may share or drop the load: what a barrier has made visible for long.
+LLVMValueRef sm90_shared_field(struct sm90_emit *e, LLVMValueRef at, int64_t offset);
 void sm90_shared_store4(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMValueRef *values);
 LLVMValueRef sm90_thread(struct sm90_emit *e); // tid.x, opaque to hoisting
 LLVMValueRef sm90_block(struct sm90_emit *e);
@@ -65,6 +88,7 @@ enum sm90_barrier {
     SM90_KEY_EMPTY,
     SM90_VALUE_FULL,
     SM90_VALUE_EMPTY,
+    SM90_ITEM_FULL, // by record
     SM90_BARRIER_KINDS
 };
 // How a running count of tiles (or items) maps to a stage and the parity of its phase.
@@ -73,12 +97,23 @@ LLVMValueRef sm90_parity(struct sm90_emit *e, LLVMValueRef count, int stages);
 LLVMValueRef sm90_barrier_at(struct sm90_emit *e, enum sm90_barrier kind, LLVMValueRef stage);
 void sm90_barrier_init(struct sm90_emit *e); // by one thread
 void sm90_wait(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef parity);
-void sm90_arrive(struct sm90_emit *e, LLVMValueRef barrier);            // one thread
-void sm90_expect(struct sm90_emit *e, LLVMValueRef barrier, int bytes); // and arrives
-void sm90_arrive_warp(struct sm90_emit *e, LLVMValueRef barrier);       // one per warp
-void sm90_arrive_group(struct sm90_emit *e, LLVMValueRef barrier);      // one per warpgroup
+void sm90_arrive(struct sm90_emit *e, LLVMValueRef barrier);                     // one thread
+void sm90_expect(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef bytes); // and arrives
+void sm90_arrive_warp(struct sm90_emit *e, LLVMValueRef barrier);                // one per warp
+// Lane 0, where `flags` has `flag`; for a warp that has just been synchronised.
+void sm90_arrive_lane0_if(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef flags, int flag);
+void sm90_arrive_group(struct sm90_emit *e, LLVMValueRef barrier); // one per warpgroup
 void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int column,
                    const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier);
+// Whole 16-byte words of global memory.
+void sm90_copy_bytes(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef from, int bytes,
+                     LLVMValueRef barrier);
+// The two consumer warpgroups take turns to issue products, so that one's softmax runs under the
+// other's products ("ping-pong", FlashAttention-3, section 3.1). turns_begin and _end balance.
+void sm90_turns_begin(struct sm90_emit *e, LLVMValueRef warpgroup);
+void sm90_turn_begin(struct sm90_emit *e, LLVMValueRef warpgroup);
+void sm90_turn_end(struct sm90_emit *e, LLVMValueRef warpgroup);
+void sm90_turns_end(struct sm90_emit *e, LLVMValueRef warpgroup);
 void sm90_set_registers(struct sm90_emit *e, bool more, int count);
 
 // ---- products (sm90_multiply.c) -----------------------------------------------------------------
@@ -122,16 +157,22 @@ struct sm90_rows {
 struct sm90_tile_place { // as the producer left it in the stage's record
     LLVMValueRef origin[ABI_AXES], low[ABI_AXES], high[ABI_AXES];
 };
-struct sm90_item {                // what consumers know of their item
-    LLVMValueRef head_at, box_at; // addresses of its sm90_head and sm90_box
+struct sm90_item {       // what consumers know of their item
+    LLVMValueRef record; // in shared memory
 };
-struct sm90_item sm90_item_read(struct sm90_emit *e, LLVMValueRef item_count,
-                                LLVMValueRef *out_filled);
+LLVMValueRef sm90_item_record(struct sm90_emit *e, LLVMValueRef items); // of item number `items`
+// Fields of its sm90_head and sm90_box.
+LLVMValueRef sm90_head_field(struct sm90_emit *e, const struct sm90_item *item, size_t offset);
+LLVMValueRef sm90_box_field(struct sm90_emit *e, const struct sm90_item *item, size_t offset,
+                            int axis);
 // Offsets in a box of these extents, x fastest, of element `index`.
 void sm90_unravel(struct sm90_emit *e, LLVMValueRef index, const int *extent, LLVMValueRef *out);
 // Of row `row` of the query tile; offset may be NULL.
 void sm90_row_position(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef row,
                        LLVMValueRef *out_offset, LLVMValueRef *out_position);
+// The same in basis coordinates; rows past the box take its last place.
+void sm90_row_place(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef row,
+                    LLVMValueRef *out);
 LLVMValueRef sm90_first_row(struct sm90_emit *e, LLVMValueRef thread); // in the tile, r = 0
 struct sm90_rows sm90_rows_place(struct sm90_emit *e, const struct sm90_item *item,
                                  LLVMValueRef thread);
@@ -165,9 +206,15 @@ struct sm90_mask_input {
 void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
                LLVMValueRef *logits);
 
-// ---- the two sides (sm90_producer.c, sm90_consumer.c, sm90_output.c) ----------------------------
+// ---- the sides (sm90_queue.c, sm90_producer.c, sm90_consumer.c, sm90_output.c) ------------------
 
 void sm90_producer(struct sm90_emit *e);
+void sm90_scout(struct sm90_emit *e);
+// Address of a set of tensor maps: in the parameter, or in device memory when there are several.
+LLVMValueRef sm90_maps(struct sm90_emit *e, LLVMValueRef set);
+// All columns of a tile, 64 at a time.
+void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int rows,
+                    const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier);
 void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup);
 // Writes the item's rows; NULL softmax: an item without keys.
 void sm90_store_item(struct sm90_emit *e, const struct sm90_item *item,

@@ -11,22 +11,22 @@ struct conjunction {
     int count[ABI_AXES];
 };
 
-static bool add_rest(struct sm90_factors *out, const struct expr *node) {
-    if (out->rest_count == SM90_MOST_FACTORS)
-        return false;
-    out->rest[out->rest_count++] = node;
-    return true;
-}
+_Static_assert((int)SM90_MOST_FACTORS >= (int)MAX_INTERVAL_PARTS, "every part may be a rest");
 
-static bool split(const struct sm90_emit *e, const struct expr *node, struct conjunction *parts,
-                  struct sm90_factors *out) {
-    if (node->op == OP_AND)
-        return split(e, node->args[0], parts, out) && split(e, node->args[1], parts, out);
-    int axis = node->deps & DEP_KEY ? sm90_key_axis(e, node) : -2;
-    if (axis < 0 || parts->count[axis] == SM90_MOST_FACTORS)
-        return add_rest(out, node);
-    parts->of_axis[axis][parts->count[axis]++] = node;
-    return true;
+// The parts of an axis that a tile holds few values of.
+static void sort_parts(const struct sm90_emit *e, struct conjunction *parts,
+                       struct sm90_rest *rest) {
+    bool grid = e->spec->axes > 1 && e->spec->key_tile[ABI_AXES - 1] % 8 == 0;
+    for (int i = 0; i < e->mask->count; i++) {
+        const struct expr *node = e->mask->parts[i].keep;
+        int axis = grid && node->deps & DEP_KEY ? sm90_key_axis(e, node) : -2;
+        if (sm90_is_interval(e, i))
+            continue;
+        if (axis < 0)
+            rest->parts[rest->count++] = node;
+        else
+            parts->of_axis[axis][parts->count[axis]++] = node;
+    }
 }
 
 // Which value of the axis column pair j, element i has, up to what depends on the lane.
@@ -55,7 +55,7 @@ static void columns_of(const struct sm90_emit *e, int axis, int pair, uint32_t *
     int value = value_number(e, axis, pair / 2, pair % 2);
     for (int p = 0; p < e->logit_count / 2; p++)
         if (value_number(e, axis, p / 2, p % 2) == value)
-            out[p / 32] |= UINT32_C(1) << p % 32;
+            out[p % 2] |= UINT32_C(1) << p / 2;
 }
 
 static void axis_bits(struct sm90_mask *m, struct sm90_program *keep,
@@ -66,7 +66,7 @@ static void axis_bits(struct sm90_mask *m, struct sm90_program *keep,
     uint32_t done[SM90_MASK_WORDS] = {0};
     for (int pair = 0; pair < e->logit_count / 2; pair++) {
         uint32_t columns[SM90_MASK_WORDS] = {0};
-        if (done[pair / 32] >> pair % 32 & 1)
+        if (done[pair % 2] >> pair / 2 & 1)
             continue;
         columns_of(e, axis, pair, columns);
         sm90_key_positions(m, pair / 2, pair % 2, key);
@@ -84,37 +84,19 @@ static void axis_bits(struct sm90_mask *m, struct sm90_program *keep,
     }
 }
 
-void sm90_factors(struct sm90_mask *m, struct sm90_program *keep, struct sm90_factors *out) {
+void sm90_factors(struct sm90_mask *m, struct sm90_program *keep,
+                  LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS], struct sm90_rest *rest) {
     struct sm90_emit *e = m->e;
     struct conjunction parts = {0};
-    int first = ABI_AXES - e->spec->axes;
-    bool grid = e->spec->axes > 1 && e->spec->key_tile[ABI_AXES - 1] % 8 == 0;
-    *out = (struct sm90_factors){0};
-    if (!grid || !split(e, keep->root, &parts, out)) {
-        *out = (struct sm90_factors){.rest = {keep->root}, .rest_count = 1};
-        return;
-    }
-    for (int axis = first; axis < ABI_AXES; axis++) {
-        LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS];
+    sort_parts(e, &parts, rest);
+    for (int axis = 0; axis < ABI_AXES; axis++) {
+        LLVMValueRef here[SM90_ROWS][SM90_MASK_WORDS];
         if (!parts.count[axis])
             continue;
         for (int i = 0; i < SM90_ROWS * SM90_MASK_WORDS; i++)
-            bits[i / SM90_MASK_WORDS][i % SM90_MASK_WORDS] = sm90_i32(e, 0);
-        axis_bits(m, keep, &parts, axis, bits);
-        for (int i = 0; i < SM90_ROWS * SM90_MASK_WORDS; i++) {
-            LLVMValueRef *to = &out->bits[i / SM90_MASK_WORDS][i % SM90_MASK_WORDS];
-            LLVMValueRef from = bits[i / SM90_MASK_WORDS][i % SM90_MASK_WORDS];
-            *to = *to ? LLVMBuildAnd(e->b, *to, from, "") : from;
-        }
+            here[i / SM90_MASK_WORDS][i % SM90_MASK_WORDS] = sm90_i32(e, 0);
+        axis_bits(m, keep, &parts, axis, here);
+        for (int row = 0; row < SM90_ROWS; row++)
+            sm90_and_bits(e, bits[row], here[row]);
     }
-}
-
-LLVMValueRef sm90_factor_bit(struct sm90_emit *e, const struct sm90_factors *factors, int pair,
-                             int row) {
-    LLVMValueRef bits = factors->bits[row][pair / 32];
-    if (!bits)
-        return NULL;
-    LLVMValueRef bit =
-        LLVMBuildAnd(e->b, bits, sm90_i32(e, (int64_t)(UINT32_C(1) << pair % 32)), "");
-    return LLVMBuildICmp(e->b, LLVMIntNE, bit, sm90_i32(e, 0), "");
 }

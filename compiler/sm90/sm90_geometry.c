@@ -28,24 +28,19 @@ void sm90_unravel(struct sm90_emit *e, LLVMValueRef index, const int *extent, LL
     }
 }
 
-struct sm90_item sm90_item_read(struct sm90_emit *e, LLVMValueRef item_count,
-                                LLVMValueRef *out_filled) {
-    LLVMValueRef slot = sm90_stage(e, item_count, 2);
-    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, slot, 16));
-    at = sm90_add_const(e, at, e->shape.item_record_at);
-    struct sm90_item item;
-    item.head_at = sm90_global(e, SM90_ARG(e, heads, e->unit->i64), sm90_shared_load(e, at, 0),
-                               sizeof(struct sm90_head));
-    item.box_at = sm90_global(e, SM90_ARG(e, boxes, e->unit->i64), sm90_shared_load(e, at, 4),
-                              sizeof(struct sm90_box));
-    if (out_filled)
-        *out_filled = sm90_shared_load(e, at, 8);
-    return item;
+LLVMValueRef sm90_item_record(struct sm90_emit *e, LLVMValueRef items) {
+    LLVMValueRef slot = sm90_stage(e, items, SM90_ITEM_RECORDS);
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, slot, SM90_RECORD_BYTES));
+    return sm90_add_const(e, at, e->shape.item_record_at);
 }
 
-static LLVMValueRef box_field(struct sm90_emit *e, const struct sm90_item *item, size_t offset,
-                              int axis) {
-    return sm90_load(e, item->box_at, (int64_t)offset + 4 * axis, e->unit->i32);
+LLVMValueRef sm90_head_field(struct sm90_emit *e, const struct sm90_item *item, size_t offset) {
+    return sm90_shared_field(e, item->record, SM90_RECORD_HEAD + (int64_t)offset);
+}
+
+LLVMValueRef sm90_box_field(struct sm90_emit *e, const struct sm90_item *item, size_t offset,
+                            int axis) {
+    return sm90_shared_field(e, item->record, SM90_RECORD_BOX + (int64_t)offset + 4 * axis);
 }
 
 // residue + dilation * coordinate
@@ -53,7 +48,7 @@ LLVMValueRef sm90_position(struct sm90_emit *e, const struct sm90_item *item, in
                            LLVMValueRef coordinate) {
     if (!e->spec->dilated[axis])
         return coordinate;
-    LLVMValueRef residue = box_field(e, item, offsetof(struct sm90_box, residue), axis);
+    LLVMValueRef residue = sm90_box_field(e, item, offsetof(struct sm90_box, residue), axis);
     LLVMValueRef step = to_i32(e, SM90_ARG_AT(e, dilation, axis, e->unit->i64));
     return sm90_add(e, residue, LLVMBuildMul(e->b, step, coordinate, ""));
 }
@@ -68,10 +63,22 @@ void sm90_row_position(struct sm90_emit *e, const struct sm90_item *item, LLVMVa
         out_position[a] = sm90_i32(e, 0);
         if (a < first_axis(e))
             continue;
-        LLVMValueRef begin = box_field(e, item, offsetof(struct sm90_box, begin), a);
+        LLVMValueRef begin = sm90_box_field(e, item, offsetof(struct sm90_box, begin), a);
         LLVMValueRef at = sm90_position(e, item, a, sm90_add(e, begin, offset[a]));
         LLVMValueRef extent = to_i32(e, SM90_ARG_AT(e, basis_extent, a, e->unit->i64));
         out_position[a] = llvm_intrinsic2(e->unit, "llvm.smin", at, sm90_add_const(e, extent, -1));
+    }
+}
+
+void sm90_row_place(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef row,
+                    LLVMValueRef *out) {
+    LLVMValueRef offset[ABI_AXES];
+    sm90_unravel(e, row, e->spec->query_tile, offset);
+    for (int a = 0; a < ABI_AXES; a++) {
+        LLVMValueRef begin = sm90_box_field(e, item, offsetof(struct sm90_box, begin), a);
+        LLVMValueRef last = sm90_box_field(e, item, offsetof(struct sm90_box, end), a);
+        out[a] = llvm_intrinsic2(e->unit, "llvm.smin", sm90_add(e, begin, offset[a]),
+                                 sm90_add_const(e, last, -1));
     }
 }
 

@@ -3,6 +3,7 @@
 #ifndef HEDDLE_COMPILER_SM90_KERNEL_H
 #define HEDDLE_COMPILER_SM90_KERNEL_H
 
+#include "compiler/analyse/facts.h"
 #include "compiler/base/status.h"
 #include "compiler/llvm/llvm_unit.h"
 #include "compiler/sm90/sm90_args.h"
@@ -22,6 +23,7 @@ enum {
 struct sm90_spec {
     int dtype; // HEDDLE_F16 or HEDDLE_BF16
     int dim;   // 8 .. 256
+    int basis; // of the facts
     int axes;  // basis axes in use: the last ones
     int query_tile[ABI_AXES], key_tile[ABI_AXES];
     int axis_basis[ABI_AXES]; // of each pattern axis
@@ -57,7 +59,7 @@ int64_t sm90_arrays_at(const struct pattern *pattern);
 // Adds the kernel `heddle_attention` to a unit made by llvm_unit_create_nvptx. *out_shared_bytes is
 // the dynamic shared memory of a launch.
 enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                    const struct sm90_spec *spec, int *out_shared_bytes,
-                                    struct error *error);
+                                    const struct facts *facts, const struct sm90_spec *spec,
+                                    int *out_shared_bytes, struct error *error);
 
 #endif

@@ -7,10 +7,6 @@ static LLVMValueRef index_value(struct sm90_walk *w, LLVMValueRef value) {
     return LLVMBuildIntCast2(w->e->b, value, w->alg.integer, true, "");
 }
 
-static LLVMValueRef head_field(struct sm90_walk *w, size_t offset) {
-    return sm90_load(w->e, w->item->head_at, (int64_t)offset, w->e->unit->i32);
-}
-
 static LLVMValueRef real_value(struct sm90_walk *w, LLVMValueRef bits) {
     LLVMValueRef x = LLVMBuildBitCast(w->e->b, bits, w->e->unit->f64, "");
     return LLVMBuildFPCast(w->e->b, x, w->alg.real, "");
@@ -85,19 +81,26 @@ static LLVMValueRef leaf(struct sm90_walk *w, const struct expr *node, const ava
     case OP_SIZE:
         return index_value(w, SM90_ARG_AT(e, size, number, i64));
     case OP_HEAD:
-        return index_value(w, head_field(w, offsetof(struct sm90_head, head)));
+        return index_value(w, sm90_head_field(e, w->item, offsetof(struct sm90_head, head)));
     case OP_HEADS:
         return index_value(w, SM90_ARG(e, head_count, i64));
     case OP_KV_HEAD:
-        return index_value(w, head_field(w, offsetof(struct sm90_head, kv_head)));
+        return index_value(w, sm90_head_field(e, w->item, offsetof(struct sm90_head, kv_head)));
     case OP_BATCH:
-        return index_value(w, head_field(w, offsetof(struct sm90_head, batch)));
+        return index_value(w, sm90_head_field(e, w->item, offsetof(struct sm90_head, batch)));
     case OP_PARAM:
         return slot_value(w, sm90_arg_at(e, SM90_PARAM + 8 * (int64_t)number, i64), node->type);
     case OP_TABLE:
         return table_element(w, node, args[0]);
     case OP_SCORE:
         return w->score;
+    case OP_PLACE:
+        return index_value(w, w->place[number]);
+    case OP_RESIDUE:
+        return index_value(w,
+                           sm90_box_field(e, w->item, offsetof(struct sm90_box, residue), number));
+    case OP_DILATION:
+        return index_value(w, SM90_ARG_AT(e, dilation, number, i64));
     default: // OP_INPUT, OP_MAP
         return array_element(w, node, args);
     }

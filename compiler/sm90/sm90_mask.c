@@ -10,9 +10,10 @@ static LLVMValueRef minus_infinity(struct sm90_emit *e) {
     return LLVMConstReal(e->unit->f32, -INFINITY);
 }
 
-struct sm90_walk *sm90_new_walk(struct sm90_emit *e, const struct sm90_item *item, int real_bits) {
+struct sm90_walk *sm90_new_walk(struct sm90_emit *e, const struct sm90_item *item, int index_bits,
+                                int real_bits) {
     struct sm90_walk *w = ARENA_NEW(e->arena, struct sm90_walk);
-    llvm_alg_init(&w->alg, e->unit, 1, e->spec->narrow ? 32 : 64, real_bits, false);
+    llvm_alg_init(&w->alg, e->unit, 1, index_bits, real_bits, false);
     expr_walk_init(&w->walk, e->arena, e->pattern->graph, &w->alg.alg);
     w->walk.point_leaf = sm90_leaf;
     w->e = e;
@@ -28,68 +29,24 @@ void sm90_key_positions(struct sm90_mask *m, int j, int i, LLVMValueRef *out) {
         out[a] = sm90_position(m->e, m->item, a, sm90_add(m->e, out[a], m->at->origin[a]));
 }
 
-// Does the tile stick out of what it may touch? Uniform over the block.
-static LLVMValueRef sticks_out(struct sm90_mask *m) {
+// The tile's columns that it may touch: inside the grid and its ownership box.
+static void bound_bits(struct sm90_mask *m, LLVMValueRef *out) {
     struct sm90_emit *e = m->e;
-    LLVMValueRef out = llvm_int(e->unit->i1, 0);
     for (int a = ABI_AXES - e->spec->axes; a < ABI_AXES; a++) {
-        LLVMValueRef end = sm90_add_const(e, m->at->origin[a], e->spec->key_tile[a]);
-        LLVMValueRef under = LLVMBuildICmp(e->b, LLVMIntSLT, m->at->origin[a], m->at->low[a], "");
-        LLVMValueRef over = LLVMBuildICmp(e->b, LLVMIntSGT, end, m->at->high[a], "");
-        out = LLVMBuildOr(e->b, out, LLVMBuildOr(e->b, under, over, ""), "");
-    }
-    return out;
-}
-
-static LLVMValueRef is_inside(struct sm90_mask *m, int j, int i) {
-    struct sm90_emit *e = m->e;
-    LLVMValueRef at[ABI_AXES], inside = NULL;
-    sm90_key_offset(e, m->thread, j, i, at);
-    for (int a = ABI_AXES - e->spec->axes; a < ABI_AXES; a++) {
-        LLVMValueRef base = LLVMBuildSub(e->b, m->at->origin[a], m->at->low[a], "");
-        LLVMValueRef size = LLVMBuildSub(e->b, m->at->high[a], m->at->low[a], "");
-        LLVMValueRef here = LLVMBuildICmp(e->b, LLVMIntULT, sm90_add(e, base, at[a]), size, "");
-        inside = inside ? LLVMBuildAnd(e->b, inside, here, "") : here;
-    }
-    return inside;
-}
-
-static void apply_bounds(struct sm90_mask *m, LLVMValueRef *logits) {
-    struct sm90_emit *e = m->e;
-    LLVMValueRef masked[SM90_MAX_LOGITS];
-    LLVMValueRef out = sticks_out(m);
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-    LLVMBasicBlockRef test = llvm_new_block(e->unit, "bounds");
-    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
-    LLVMBuildCondBr(e->b, out, test, after);
-    LLVMPositionBuilderAtEnd(e->b, test);
-    for (int j = 0; j < e->logit_count / 4; j++)
-        for (int i = 0; i < 2; i++) {
-            LLVMValueRef inside = is_inside(m, j, i);
-            for (int row = 0; row < SM90_ROWS; row++) {
-                int n = 4 * j + 2 * row + i;
-                masked[n] = LLVMBuildSelect(e->b, inside, logits[n], minus_infinity(e), "");
-            }
-        }
-    LLVMBuildBr(e->b, after);
-    LLVMPositionBuilderAtEnd(e->b, after);
-    for (int n = 0; n < e->logit_count; n++) {
-        LLVMValueRef phi = LLVMBuildPhi(e->b, e->unit->f32, "");
-        LLVMAddIncoming(phi, &logits[n], &before, 1);
-        LLVMAddIncoming(phi, &masked[n], &test, 1);
-        logits[n] = phi;
+        LLVMValueRef bits[SM90_MASK_WORDS], origin = m->at->origin[a];
+        sm90_axis_bits(e, a, m->lane_columns, LLVMBuildSub(e->b, m->at->low[a], origin, ""),
+                       LLVMBuildSub(e->b, m->at->high[a], origin, ""), bits);
+        sm90_and_bits(e, out, bits);
     }
 }
 
 // ---- pairs --------------------------------------------------------------------------------------
 
 static struct sm90_program *program_of(struct sm90_emit *e, const struct sm90_item *item,
-                                       const struct expr *root, int real_bits) {
+                                       int real_bits) {
     struct sm90_program *program = ARENA_NEW(e->arena, struct sm90_program);
-    program->root = root;
     program->real_bits = real_bits;
-    if (root && !(root->type == TYPE_BOOL && expr_is_bool(root, true)))
-        program->walk = sm90_new_walk(e, item, real_bits);
+    program->walk = sm90_new_walk(e, item, e->spec->narrow ? 32 : 64, real_bits);
     return program;
 }
 
@@ -100,8 +57,8 @@ slot_of(const struct sm90_emit *e, const struct sm90_program *program, int numbe
 }
 
 static void place_rows(struct sm90_mask *m, struct sm90_program *program) {
-    LLVMValueRef first = program->walk ? sm90_first_row(m->e, m->thread) : NULL;
-    for (int i = 0; i < sm90_slot_count(m->e) && first; i++) {
+    LLVMValueRef first = sm90_first_row(m->e, m->thread);
+    for (int i = 0; i < sm90_slot_count(m->e); i++) {
         const struct sm90_slot *slot = slot_of(m->e, program, i, false);
         for (int row = 0; row < SM90_ROWS && slot; row++)
             program->query[row][i] =
@@ -111,8 +68,6 @@ static void place_rows(struct sm90_mask *m, struct sm90_program *program) {
 
 void sm90_place_key(struct sm90_mask *m, struct sm90_program *program, int j, int i) {
     LLVMValueRef offset[ABI_AXES];
-    if (!program->walk)
-        return;
     sm90_key_offset(m->e, m->thread, j, i, offset);
     LLVMValueRef lane = LLVMBuildAnd(m->e->b, m->thread, sm90_i32(m->e, 3), "");
     LLVMValueRef number = sm90_add_const(m->e, sm90_mul_const(m->e, lane, 2), 8 * j + i);
@@ -143,12 +98,10 @@ static LLVMValueRef scored(struct sm90_mask *m, struct sm90_program *score, cons
                            int row, LLVMValueRef logit) {
     struct sm90_emit *e = m->e;
     LLVMTypeRef f32 = e->unit->f32;
-    if (!e->spec->scale_first)
-        return logit;
-    if (!score->walk)
+    if (!e->pattern->score)
         return LLVMBuildFMul(e->b, logit, SM90_ARG(e, scale_log2, f32), "");
     score->walk->score = LLVMBuildFMul(e->b, logit, SM90_ARG(e, scale, f32), "");
-    return LLVMBuildFMul(e->b, sm90_pair_value(m, score, score->root, key, row),
+    return LLVMBuildFMul(e->b, sm90_pair_value(m, score, e->pattern->score, key, row),
                          LLVMConstReal(f32, 1.4426950408889634074), "");
 }
 
@@ -165,58 +118,88 @@ static void cut_block(struct sm90_emit *e, LLVMValueRef flags) {
     LLVMPositionBuilderAtEnd(e->b, next);
 }
 
-// What the predicate says of a pair: the bit of its factors by axis, and the rest.
-static LLVMValueRef kept(struct sm90_mask *m, struct sm90_program *keep,
-                         const struct sm90_factors *factors, const LLVMValueRef *key, int pair,
-                         int row) {
-    struct sm90_emit *e = m->e;
-    LLVMValueRef all = sm90_factor_bit(e, factors, pair, row);
-    for (int i = 0; i < factors->rest_count; i++) {
-        LLVMValueRef one = sm90_pair_value(m, keep, factors->rest[i], key, row);
-        all = all ? LLVMBuildAnd(e->b, all, one, "") : one;
-    }
-    return all;
-}
+enum { GROUP = 8 }; // columns (in pairs of a thread's) between cuts
 
-static void mask_pairs(struct sm90_mask *m, struct sm90_program *keep, struct sm90_program *score,
-                       bool place, LLVMValueRef flags, LLVMValueRef *logits) {
+static void score_pairs(struct sm90_mask *m, bool partial, LLVMValueRef flags,
+                        LLVMValueRef *logits) {
     struct sm90_emit *e = m->e;
-    enum { GROUP = 4 }; // of 8 columns
+    struct sm90_program *score = program_of(e, m->item, 32);
     LLVMValueRef key[ABI_AXES] = {NULL};
-    struct sm90_factors factors = {0};
-    if (place)
-        m->rows = sm90_rows_place(e, m->item, m->thread);
-    place_rows(m, keep);
     place_rows(m, score);
-    if (keep->walk)
-        sm90_factors(m, keep, &factors);
     for (int pair = 0; pair < e->logit_count / 2; pair++) {
         int j = pair / 2, i = pair % 2;
-        if (keep->walk && pair && pair % (2 * GROUP) == 0)
+        if (partial && pair && pair % GROUP == 0)
             cut_block(e, flags);
-        if (place)
+        if (m->at)
             sm90_key_positions(m, j, i, key);
-        if (factors.rest_count)
-            sm90_place_key(m, keep, j, i);
         sm90_place_key(m, score, j, i);
         for (int row = 0; row < SM90_ROWS; row++) {
             LLVMValueRef *x = &logits[4 * j + 2 * row + i];
             *x = scored(m, score, key, row, *x);
-            if (keep->walk)
-                *x = LLVMBuildSelect(e->b, kept(m, keep, &factors, key, pair, row), *x,
-                                     minus_infinity(e), "");
         }
     }
+}
+
+// Clears the bits of pairs that a part tested pair by pair drops, a group of columns at a time.
+static void test_pairs(struct sm90_mask *m, struct sm90_program *keep, const struct sm90_rest *rest,
+                       LLVMValueRef flags, LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS]) {
+    struct sm90_emit *e = m->e;
+    LLVMValueRef key[ABI_AXES];
+    for (int pair = 0; pair < e->logit_count / 2; pair++) {
+        int j = pair / 2, i = pair % 2;
+        if (pair && pair % GROUP == 0)
+            cut_block(e, flags);
+        sm90_key_positions(m, j, i, key);
+        sm90_place_key(m, keep, j, i);
+        for (int row = 0; row < SM90_ROWS; row++) {
+            LLVMValueRef all = llvm_int(e->unit->i1, 1);
+            for (int p = 0; p < rest->count; p++)
+                all =
+                    LLVMBuildAnd(e->b, all, sm90_pair_value(m, keep, rest->parts[p], key, row), "");
+            LLVMValueRef others = sm90_i32(e, (int64_t) ~(UINT32_C(1) << j));
+            LLVMValueRef without = LLVMBuildAnd(e->b, bits[row][i], others, "");
+            bits[row][i] = LLVMBuildSelect(e->b, all, bits[row][i], without, "");
+        }
+    }
+}
+
+static void apply_bits(struct sm90_emit *e, LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS],
+                       LLVMValueRef *logits) {
+    LLVMValueRef zero = sm90_i32(e, 0);
+    for (int n = 0; n < e->logit_count; n++) {
+        int j = n / 4, row = n / 2 % 2, i = n % 2;
+        LLVMValueRef bit =
+            LLVMBuildAnd(e->b, bits[row][i], sm90_i32(e, (int64_t)(UINT32_C(1) << j)), "");
+        LLVMValueRef kept = LLVMBuildICmp(e->b, LLVMIntNE, bit, zero, "");
+        logits[n] = LLVMBuildSelect(e->b, kept, logits[n], minus_infinity(e), "");
+    }
+}
+
+static void mask_pairs(struct sm90_mask *m, LLVMValueRef flags, LLVMValueRef *logits) {
+    struct sm90_emit *e = m->e;
+    LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS], bounds[SM90_MASK_WORDS] = {NULL};
+    struct sm90_program *keep = program_of(e, m->item, 64);
+    struct sm90_rest rest = {.count = 0};
+    bound_bits(m, bounds);
+    for (int i = 0; i < SM90_ROWS * SM90_MASK_WORDS; i++)
+        bits[i / SM90_MASK_WORDS][i % SM90_MASK_WORDS] = bounds[i % SM90_MASK_WORDS];
+    sm90_interval_bits(m, bits);
+    place_rows(m, keep);
+    sm90_factors(m, keep, bits, &rest);
+    if (rest.count)
+        test_pairs(m, keep, &rest, flags, bits);
+    apply_bits(e, bits, logits);
 }
 
 void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
                LLVMValueRef *logits) {
     struct sm90_mask m = {.e = e, .item = input->item, .at = input->at, .copy = input->copy};
-    struct sm90_program *keep = program_of(e, input->item, partial ? e->pattern->keep : NULL, 64);
-    struct sm90_program *score = program_of(e, input->item, e->pattern->score, 32);
     m.thread = sm90_thread(e);
-    if (keep->walk || e->spec->scale_first)
-        mask_pairs(&m, keep, score, input->at != NULL, input->flags, logits);
+    m.lane_columns = sm90_mul_const(e, LLVMBuildAnd(e->b, m.thread, sm90_i32(e, 3), ""), 2);
+    if (m.at)
+        m.rows = sm90_rows_place(e, m.item, m.thread);
+    if (e->spec->scale_first)
+        score_pairs(&m, partial, input->flags, logits);
     if (partial)
-        apply_bounds(&m, logits);
+        mask_pairs(&m, input->flags, logits);
 }

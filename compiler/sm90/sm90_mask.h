@@ -13,10 +13,12 @@ struct sm90_walk {
     struct sm90_emit *e;
     const struct sm90_item *item;
     const LLVMValueRef *query, *key; // positions on the basis axes of the pair at hand
+    const LLVMValueRef *place;       // OP_PLACE: the row's basis coordinates
     LLVMValueRef score;              // OP_SCORE
 };
 
-struct sm90_walk *sm90_new_walk(struct sm90_emit *e, const struct sm90_item *item, int real_bits);
+struct sm90_walk *sm90_new_walk(struct sm90_emit *e, const struct sm90_item *item, int index_bits,
+                                int real_bits);
 aval sm90_leaf(struct expr_walk *walk, const struct expr *node, const aval *args);
 
 // ---- slots (sm90_slots.c) -----------------------------------------------------------------------
@@ -36,19 +38,20 @@ LLVMValueRef sm90_slot_load(struct sm90_emit *e, const struct sm90_slot *slot, L
 
 // ---- one tile (sm90_mask.c) ---------------------------------------------------------------------
 
+// Columns of a row as bits: word e has bit j for column 8 j + 2 (lane % 4) + e.
 enum { SM90_MOST_SLOTS = 48, SM90_MOST_FACTORS = 16, SM90_MASK_WORDS = 2 };
 
 struct sm90_mask {
     struct sm90_emit *e;
     const struct sm90_item *item;
     const struct sm90_tile_place *at;
-    LLVMValueRef thread, copy; // copy: of the key slots
+    LLVMValueRef thread, lane_columns; // 2 (lane % 4)
+    LLVMValueRef copy;                 // of the key slots
     struct sm90_rows rows;
 };
 
-struct sm90_program { // keep or score; NULL walk: nothing to do
+struct sm90_program { // values of the predicate's parts, or of the score
     struct sm90_walk *walk;
-    const struct expr *root;
     int real_bits;
     LLVMValueRef query[SM90_ROWS][SM90_MOST_SLOTS], key[SM90_MOST_SLOTS]; // by slot
 };
@@ -58,16 +61,30 @@ void sm90_place_key(struct sm90_mask *m, struct sm90_program *program, int j, in
 LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
                              const struct expr *root, const LLVMValueRef *key, int row);
 
+// ---- intervals (sm90_intervals.c) ---------------------------------------------------------------
+
+// Chooses the conjuncts that become intervals, within the room; returns the bytes they take.
+int sm90_plan_intervals(struct sm90_emit *e, int room_bytes);
+bool sm90_has_intervals(const struct sm90_emit *e);
+bool sm90_is_interval(const struct sm90_emit *e, int part); // of e->mask
+// The ends of row `row` of the query tile, by the warp that owns it.
+void sm90_fill_intervals(struct sm90_emit *e, struct sm90_walk *w, LLVMValueRef row);
+// Columns inside [begin, end) of an axis, from the tile's origin: SM90_MASK_WORDS words.
+void sm90_axis_bits(struct sm90_emit *e, int axis, LLVMValueRef lane_columns, LLVMValueRef begin,
+                    LLVMValueRef end, LLVMValueRef *out);
+void sm90_and_bits(struct sm90_emit *e, LLVMValueRef *into, const LLVMValueRef *bits);
+// Ands what the intervals keep into the bits of the thread's rows.
+void sm90_interval_bits(struct sm90_mask *m, LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS]);
+
 // ---- factors (sm90_factors.c) -------------------------------------------------------------------
 
-struct sm90_factors {
-    LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS]; // of a row's columns, or NULL
-    const struct expr *rest[SM90_MOST_FACTORS];    // to be tested pair by pair
-    int rest_count;
+struct sm90_rest { // what is to be tested pair by pair
+    const struct expr *parts[SM90_MOST_FACTORS];
+    int count;
 };
-void sm90_factors(struct sm90_mask *m, struct sm90_program *keep, struct sm90_factors *out);
-LLVMValueRef sm90_factor_bit(struct sm90_emit *e, const struct sm90_factors *factors, int pair,
-                             int row);
+// The predicate's parts that are no intervals: those of one axis go into the bits, others to rest.
+void sm90_factors(struct sm90_mask *m, struct sm90_program *keep,
+                  LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS], struct sm90_rest *rest);
 // The one basis axis that the key side of `node` reads; -1: several, -2: none.
 int sm90_key_axis(const struct sm90_emit *e, const struct expr *node);
 

@@ -46,10 +46,8 @@ static LLVMValueRef row_exists(struct store *s, int row) {
     struct sm90_emit *e = s->e;
     LLVMValueRef exists = llvm_int(e->unit->i1, 1);
     for (int a = ABI_AXES - e->spec->axes; a < ABI_AXES; a++) {
-        LLVMValueRef begin = sm90_load(
-            e, s->item->box_at, (int64_t)offsetof(struct sm90_box, begin) + 4 * a, e->unit->i32);
-        LLVMValueRef end = sm90_load(e, s->item->box_at,
-                                     (int64_t)offsetof(struct sm90_box, end) + 4 * a, e->unit->i32);
+        LLVMValueRef begin = sm90_box_field(e, s->item, offsetof(struct sm90_box, begin), a);
+        LLVMValueRef end = sm90_box_field(e, s->item, offsetof(struct sm90_box, end), a);
         LLVMValueRef here = LLVMBuildICmp(e->b, LLVMIntSLT, s->rows.offset[row][a],
                                           LLVMBuildSub(e->b, end, begin, ""), "");
         exists = LLVMBuildAnd(e->b, exists, here, "");
@@ -151,8 +149,8 @@ void sm90_store_item(struct sm90_emit *e, const struct sm90_item *item,
     }
     s.thread = sm90_thread(e);
     s.rows = sm90_rows_place(e, item, s.thread);
-    s.head = wide(e, sm90_load(e, item->head_at, offsetof(struct sm90_head, head), e->unit->i32));
-    s.batch = wide(e, sm90_load(e, item->head_at, offsetof(struct sm90_head, batch), e->unit->i32));
+    s.head = wide(e, sm90_head_field(e, item, offsetof(struct sm90_head, head)));
+    s.batch = wide(e, sm90_head_field(e, item, offsetof(struct sm90_head, batch)));
     for (int row = 0; row < SM90_ROWS; row++)
         store_row(&s, row, inverse[row], lse[row], output);
 }

@@ -1,7 +1,6 @@
-// The producer: one thread walks the items of its block and their runs, and issues the copies. Per
-// item a record (which head, which box, whether there is any tile), per tile a record in its stage
-// (where it is, whether it is partial, whether it is the item's last), then the copies; consumers
-// read no list.
+// The producer: one thread walks the items that the scout has found (sm90_queue.c) and their runs,
+// and issues the copies of keys and values. Per tile a record in its stage says where the tile is,
+// whether it is partial and whether it is the item's last; consumers read no list.
 //
 // Runs are read again for each brick: they sit in the first-level cache, and the thread has few
 // registers.
@@ -11,52 +10,23 @@
 
 struct producer {
     struct sm90_emit *e;
-    LLVMValueRef head_at, box_at, maps, query_at, key_at;
+    LLVMValueRef maps, key_at; // of the item in hand
 };
 
-static LLVMValueRef head_field(struct producer *p, size_t offset) {
-    return sm90_load(p->e, p->head_at, (int64_t)offset, p->e->unit->i32);
-}
-
-static LLVMValueRef box_field(struct producer *p, size_t offset, int axis) {
-    return sm90_load(p->e, p->box_at, (int64_t)offset + 4 * axis, p->e->unit->i32);
-}
-
-// The item's tensor maps: in the parameter, or in device memory when there are several sets.
-static LLVMValueRef find_maps(struct producer *p) {
-    struct sm90_emit *e = p->e;
+LLVMValueRef sm90_maps(struct sm90_emit *e, LLVMValueRef set) {
     LLVMTypeRef i64 = e->unit->i64;
     LLVMValueRef more = SM90_ARG(e, more_maps, i64);
-    LLVMValueRef set = sm90_add(e, head_field(p, offsetof(struct sm90_head, set)),
-                                box_field(p, offsetof(struct sm90_box, set), 0));
     LLVMValueRef there = sm90_global(e, more, set, SM90_TENSOR_MAPS * SM90_MAP_BYTES);
     LLVMValueRef here = LLVMBuildPtrToInt(e->b, e->args, i64, "");
     LLVMValueRef one = LLVMBuildICmp(e->b, LLVMIntEQ, more, llvm_int(i64, 0), "");
     return LLVMBuildSelect(e->b, one, here, there, "");
 }
 
-// All columns of a tile, 64 at a time.
-static void copy_tile(struct producer *p, int map, LLVMValueRef to, int rows,
-                      const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier) {
-    struct sm90_emit *e = p->e;
-    LLVMValueRef tensor = sm90_add_const(e, p->maps, map * SM90_MAP_BYTES);
+void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int rows,
+                    const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier) {
     for (int chunk = 0; chunk < e->shape.chunks; chunk++)
-        sm90_copy_box(e, sm90_add_const(e, to, (int64_t)chunk * rows * 128), tensor, 64 * chunk, at,
+        sm90_copy_box(e, sm90_add_const(e, to, (int64_t)chunk * rows * 128), map, 64 * chunk, at,
                       head, barrier);
-}
-
-static void produce_queries(struct producer *p, LLVMValueRef buffer, LLVMValueRef full) {
-    struct sm90_emit *e = p->e;
-    LLVMValueRef at[ABI_AXES];
-    for (int a = 0; a < ABI_AXES; a++)
-        at[a] = box_field(p, offsetof(struct sm90_box, begin), a);
-    int outermost = ABI_AXES - e->spec->axes;
-    at[outermost] = LLVMBuildSub(e->b, at[outermost],
-                                 box_field(p, offsetof(struct sm90_box, query_first), 0), "");
-    sm90_expect(e, full, e->shape.query_bytes);
-    LLVMValueRef to = sm90_add(e, e->shared, sm90_mul_const(e, buffer, e->shape.query_bytes));
-    copy_tile(p, 0, sm90_add_const(e, to, e->shape.query_at), SM90_QUERY_ROWS, at, p->query_at,
-              full);
 }
 
 // ---- tiles --------------------------------------------------------------------------------------
@@ -89,10 +59,11 @@ static void produce_tile(struct producer *p, LLVMValueRef count, LLVMValueRef ru
         sm90_wait(e, sm90_barrier_at(e, kinds[i][1], stage), free);
         if (i == 0)
             write_record(p, stage, run, origin, flags);
-        sm90_expect(e, full, e->shape.tile_bytes);
+        sm90_expect(e, full, sm90_i32(e, e->shape.tile_bytes));
         LLVMValueRef to = sm90_add(e, e->shared, sm90_mul_const(e, stage, e->shape.tile_bytes));
-        copy_tile(p, 1 + i, sm90_add_const(e, to, places[i]), e->shape.key_rows, origin, p->key_at,
-                  full);
+        sm90_copy_tile(e, sm90_add_const(e, to, places[i]),
+                       sm90_add_const(e, p->maps, (1 + i) * SM90_MAP_BYTES), e->shape.key_rows,
+                       origin, p->key_at, full);
     }
 }
 
@@ -147,79 +118,64 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
 
 // ---- items --------------------------------------------------------------------------------------
 
-struct list { // of an item
-    LLVMValueRef begin, end;
-};
-
-static struct list find_item(struct producer *p, LLVMValueRef work, LLVMValueRef *record) {
-    struct sm90_emit *e = p->e;
-    LLVMTypeRef i64 = e->unit->i64, i32 = e->unit->i32;
-    LLVMValueRef item = sm90_load(e, sm90_global(e, SM90_ARG(e, order, i64), work, 4), 0, i32);
-    LLVMValueRef box_count = SM90_ARG(e, box_count, i32);
-    record[0] = LLVMBuildUDiv(e->b, item, box_count, "");
-    record[1] = LLVMBuildURem(e->b, item, box_count, "");
-    p->head_at = sm90_global(e, SM90_ARG(e, heads, i64), record[0], sizeof(struct sm90_head));
-    p->box_at = sm90_global(e, SM90_ARG(e, boxes, i64), record[1], sizeof(struct sm90_box));
-    LLVMValueRef row = head_field(p, offsetof(struct sm90_head, list_row));
-    LLVMValueRef list = LLVMBuildAdd(e->b,
-                                     LLVMBuildMul(e->b, LLVMBuildZExt(e->b, row, i64, ""),
-                                                  LLVMBuildZExt(e->b, box_count, i64, ""), ""),
-                                     LLVMBuildZExt(e->b, record[1], i64, ""), "");
-    LLVMValueRef begins = sm90_global(e, SM90_ARG(e, run_begin, i64), list, 8);
-    struct list runs = {sm90_load(e, begins, 0, i64), sm90_load(e, begins, 8, i64)};
-    p->maps = find_maps(p);
-    p->query_at = head_field(p, offsetof(struct sm90_head, query_at));
-    p->key_at = head_field(p, offsetof(struct sm90_head, key_at));
-    return runs;
-}
-
 // Returns how many tiles have been produced since the start.
-static LLVMValueRef produce_item(struct producer *p, LLVMValueRef work, LLVMValueRef items,
-                                 LLVMValueRef tiles) {
+static LLVMValueRef produce_item(struct producer *p, LLVMValueRef record, LLVMValueRef tiles) {
     struct sm90_emit *e = p->e;
-    LLVMTypeRef i64 = e->unit->i64;
-    LLVMValueRef record[4] = {NULL, NULL, NULL, sm90_i32(e, 0)};
-    struct list runs = find_item(p, work, record);
-    LLVMValueRef filled = LLVMBuildICmp(e->b, LLVMIntSLT, runs.begin, runs.end, "");
-    record[2] = LLVMBuildZExt(e->b, filled, e->unit->i32, "");
-    int buffers = e->shape.query_buffers;
-    LLVMValueRef buffer = sm90_stage(e, items, buffers);
-    LLVMValueRef parity = sm90_parity(e, items, buffers);
-    sm90_wait(e, sm90_barrier_at(e, SM90_QUERY_EMPTY, buffer),
-              LLVMBuildXor(e->b, parity, sm90_i32(e, 1), ""));
-    LLVMValueRef slot = sm90_add(e, e->shared, sm90_mul_const(e, sm90_stage(e, items, 2), 16));
-    sm90_shared_store4(e, slot, e->shape.item_record_at, record);
-    LLVMValueRef full = sm90_barrier_at(e, SM90_QUERY_FULL, buffer);
-    struct llvm_if test;
-    llvm_if_begin(e->unit, &test, filled, "filled");
-    produce_queries(p, buffer, full);
-    llvm_if_else(&test);
-    sm90_arrive(e, full);
-    llvm_if_end(&test);
+    LLVMValueRef begin = sm90_shared_load(e, record, 4), end = sm90_shared_load(e, record, 8);
+    p->key_at = sm90_shared_load(e, record, 12);
+    p->maps = sm90_maps(e, sm90_shared_load(e, record, 16));
     struct llvm_loop loop;
-    llvm_loop_begin(e->unit, &loop, runs.begin, runs.end, llvm_int(i64, 1), "runs");
+    llvm_loop_begin(e->unit, &loop, begin, end, sm90_i32(e, 1), "runs");
     LLVMValueRef count = llvm_loop_carry(&loop, tiles);
-    LLVMValueRef run = sm90_global(e, SM90_ARG(e, runs, i64), loop.index, sizeof(struct sm90_run));
-    LLVMValueRef last = LLVMBuildICmp(
-        e->b, LLVMIntEQ, LLVMBuildAdd(e->b, loop.index, llvm_int(i64, 1), ""), runs.end, "");
+    LLVMValueRef run =
+        sm90_global(e, SM90_ARG(e, runs, e->unit->i64), loop.index, sizeof(struct sm90_run));
+    LLVMValueRef last = LLVMBuildICmp(e->b, LLVMIntEQ, sm90_add_const(e, loop.index, 1), end, "");
     llvm_loop_next(&loop, 0, produce_run(p, run, last, count));
     llvm_loop_end(&loop);
     return loop.carried[0];
 }
 
-void sm90_producer(struct sm90_emit *e) {
+static void produce(struct sm90_emit *e) {
     struct producer producer = {.e = e};
-    LLVMValueRef zero = sm90_i32(e, 0), one = sm90_i32(e, 1);
-    sm90_set_registers(e, false, 24);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef head = llvm_new_block(e->unit, "items");
+    LLVMBasicBlockRef more = llvm_new_block(e->unit, "item");
+    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
+    LLVMValueRef zero = sm90_i32(e, 0);
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, head);
+    LLVMValueRef items = LLVMBuildPhi(e->b, e->unit->i32, "items");
+    LLVMValueRef tiles = LLVMBuildPhi(e->b, e->unit->i32, "tiles");
+    LLVMAddIncoming(items, &zero, &before, 1);
+    LLVMAddIncoming(tiles, &zero, &before, 1);
+    LLVMValueRef slot = sm90_stage(e, items, SM90_ITEM_RECORDS);
+    LLVMValueRef record = sm90_item_record(e, items);
+    sm90_wait(e, sm90_barrier_at(e, SM90_ITEM_FULL, slot),
+              sm90_parity(e, items, SM90_ITEM_RECORDS));
+    LLVMValueRef state = sm90_shared_load(e, record, 0);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, state, sm90_i32(e, SM90_ITEM_NONE), ""),
+                    after, more);
+    LLVMPositionBuilderAtEnd(e->b, more);
+    LLVMValueRef total = produce_item(&producer, record, tiles);
+    LLVMValueRef next = sm90_add_const(e, items, 1);
+    LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
+    LLVMAddIncoming(items, &next, &last, 1);
+    LLVMAddIncoming(tiles, &total, &last, 1);
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, after);
+}
+
+static LLVMValueRef is_thread(struct sm90_emit *e, int number) {
+    return LLVMBuildICmp(e->b, LLVMIntEQ, sm90_thread(e), sm90_i32(e, number), "");
+}
+
+void sm90_producer(struct sm90_emit *e) {
     struct llvm_if test;
-    LLVMValueRef is_first = LLVMBuildICmp(e->b, LLVMIntEQ, sm90_thread(e), zero, "");
-    llvm_if_begin(e->unit, &test, is_first, "producer");
-    struct llvm_loop loop;
-    llvm_loop_begin(e->unit, &loop, sm90_block(e), SM90_ARG(e, items, e->unit->i32),
-                    sm90_block_count(e), "items");
-    LLVMValueRef items = llvm_loop_carry(&loop, zero), tiles = llvm_loop_carry(&loop, zero);
-    llvm_loop_next(&loop, 1, produce_item(&producer, loop.index, items, tiles));
-    llvm_loop_next(&loop, 0, sm90_add(e, items, one));
-    llvm_loop_end(&loop);
+    sm90_set_registers(e, false, SM90_PRODUCER_REGISTERS);
+    llvm_if_begin(e->unit, &test, is_thread(e, 0), "producer");
+    produce(e);
+    llvm_if_end(&test);
+    llvm_if_begin(e->unit, &test, is_thread(e, 32), "scout");
+    sm90_scout(e);
     llvm_if_end(&test);
 }

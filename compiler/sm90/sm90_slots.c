@@ -113,15 +113,19 @@ void sm90_plan_slots(struct sm90_emit *e) {
     struct sm90_slots *slots = ARENA_NEW(e->arena, struct sm90_slots);
     size_t nodes = e->pattern->graph->count;
     slots->spec = e->spec;
-    slots->room_bytes = SM90_SHARED_LIMIT - e->shape.shared_bytes - 16;
+    e->intervals_at = (e->shape.shared_bytes + 15) / 16 * 16;
+    e->slots_at = e->intervals_at;
+    e->slots_at += sm90_plan_intervals(e, SM90_SHARED_LIMIT - e->intervals_at);
+    slots->room_bytes = SM90_SHARED_LIMIT - e->slots_at;
     slots->cost = ARENA_ARRAY(e->arena, uint8_t, nodes);
     slots->seen = ARENA_ARRAY(e->arena, uint8_t, nodes);
-    find_slots(e, slots, e->pattern->keep, 64);
+    for (int i = 0; i < e->mask->count; i++)
+        if (!sm90_is_interval(e, i))
+            find_slots(e, slots, e->mask->parts[i].keep, 64);
     slots->seen = ARENA_ARRAY(e->arena, uint8_t, nodes);
     if (e->pattern->score)
         find_slots(e, slots, e->pattern->score, 32);
     e->slots = slots;
-    e->slots_at = (e->shape.shared_bytes + 15) / 16 * 16;
     e->shape.shared_bytes = e->slots_at + slots->used_bytes;
 }
 
@@ -213,8 +217,8 @@ static aval quick_binary(struct alg *alg, enum alg_binary op, aval x, aval y) {
 }
 
 static struct sm90_walk *slot_walk(struct sm90_emit *e, const struct sm90_item *item,
-                                   int real_bits) {
-    struct sm90_walk *w = sm90_new_walk(e, item, real_bits);
+                                   int index_bits, int real_bits) {
+    struct sm90_walk *w = sm90_new_walk(e, item, index_bits, real_bits);
     w->alg.alg.binary = quick_binary;
     return w;
 }
@@ -231,17 +235,23 @@ static LLVMValueRef value_of(struct sm90_walk *walks[2], const struct sm90_slot 
 }
 
 void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item) {
-    if (!any_slot(e, false))
-        return;
-    struct sm90_walk *walks[] = {slot_walk(e, item, 64), slot_walk(e, item, 32)};
+    struct sm90_walk *ends = slot_walk(e, item, 64, 64);
+    int index_bits = e->spec->narrow ? 32 : 64;
+    struct sm90_walk *walks[] = {slot_walk(e, item, index_bits, 64),
+                                 slot_walk(e, item, index_bits, 32)};
     LLVMValueRef thread = sm90_thread(e);
     LLVMValueRef lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 31), "");
     LLVMValueRef warp = LLVMBuildLShr(e->b, sm90_add_const(e, thread, -128), sm90_i32(e, 5), "");
     LLVMValueRef row = sm90_add(e, sm90_mul_const(e, warp, 16), lane);
-    LLVMValueRef position[ABI_AXES];
+    LLVMValueRef position[ABI_AXES], place[ABI_AXES];
+    if (!any_slot(e, false) && !sm90_has_intervals(e))
+        return;
     sm90_asm(e, NULL, "bar.warp.sync 0xffffffff;", "~{memory}", NULL, 0);
     struct llvm_if test;
     llvm_if_begin(e->unit, &test, below(e, lane, 16), "query_slots");
+    ends->place = place;
+    sm90_row_place(e, item, row, place);
+    sm90_fill_intervals(e, ends, row);
     sm90_row_position(e, item, row, NULL, position);
     walks[0]->query = walks[1]->query = position;
     for (int i = 0; i < e->slots->count; i++) {
@@ -257,7 +267,9 @@ void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item) {
 static void fill_axis(struct sm90_emit *e, const struct sm90_item *item,
                       const struct sm90_tile_place *at, int axis, LLVMValueRef index, int extent,
                       LLVMValueRef copy) {
-    struct sm90_walk *walks[] = {slot_walk(e, item, 64), slot_walk(e, item, 32)};
+    int index_bits = e->spec->narrow ? 32 : 64;
+    struct sm90_walk *walks[] = {slot_walk(e, item, index_bits, 64),
+                                 slot_walk(e, item, index_bits, 32)};
     LLVMValueRef offset[ABI_AXES], position[ABI_AXES];
     struct llvm_if test;
     llvm_if_begin(e->unit, &test, below(e, index, extent), "key_slots");

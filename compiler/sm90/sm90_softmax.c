@@ -96,9 +96,35 @@ void sm90_pack(struct sm90_emit *e, const LLVMValueRef *probabilities, LLVMValue
     }
 }
 
+// Does any row of the warp rescale by something else than 1?
+static LLVMValueRef any_moved(struct sm90_emit *e, const struct sm90_softmax *softmax) {
+    LLVMValueRef args[] = {softmax->rescale[0], softmax->rescale[1]};
+    LLVMValueRef any = sm90_asm(
+        e, e->unit->i32,
+        "{ .reg .pred p, q; setp.neu.f32 p, $1, 0f3f800000; setp.neu.or.f32 p, $2, 0f3f800000, p; "
+        "vote.sync.any.pred q, p, 0xffffffff; selp.u32 $0, 1, 0, q; }",
+        "=r,f,f", args, 2);
+    return LLVMBuildICmp(e->b, LLVMIntNE, any, sm90_i32(e, 0), "");
+}
+
+// Maxima settle after a few tiles, and then there is nothing to do.
 void sm90_rescale(struct sm90_emit *e, const struct sm90_softmax *softmax, LLVMValueRef *output) {
+    LLVMValueRef scaled[SM90_MAX_OUTPUT], moved = any_moved(e, softmax);
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef scale = llvm_new_block(e->unit, "rescale");
+    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
+    LLVMBuildCondBr(e->b, moved, scale, after);
+    LLVMPositionBuilderAtEnd(e->b, scale);
     for (int i = 0; i < e->output_count; i++)
-        output[i] = LLVMBuildFMul(e->b, output[i], softmax->rescale[i / 2 % 2], "");
+        scaled[i] = LLVMBuildFMul(e->b, output[i], softmax->rescale[i / 2 % 2], "");
+    LLVMBuildBr(e->b, after);
+    LLVMPositionBuilderAtEnd(e->b, after);
+    for (int i = 0; i < e->output_count; i++) {
+        LLVMValueRef phi = LLVMBuildPhi(e->b, e->unit->f32, "");
+        LLVMAddIncoming(phi, &output[i], &before, 1);
+        LLVMAddIncoming(phi, &scaled[i], &scale, 1);
+        output[i] = phi;
+    }
 }
 
 LLVMValueRef sm90_row_total(struct sm90_emit *e, LLVMValueRef sum) {

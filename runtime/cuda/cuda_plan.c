@@ -264,6 +264,12 @@ static enum heddle_status upload_arrays(struct cuda_plan *c, struct error *error
     return status;
 }
 
+static enum heddle_status make_queue(struct cuda_plan *c, struct sm90_args *args,
+                                     struct error *error) {
+    static const uint32_t empty[2] = {0, 0};
+    return upload(c, empty, sizeof empty, (CUdeviceptr *)&args->queue, error);
+}
+
 static void fill_scalars(const struct plan *plan, struct sm90_args *args) {
     const struct abi_launch *launch = &plan->launch;
     memcpy(args->token_stride, launch->token_stride, sizeof args->token_stride);
@@ -308,6 +314,8 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
         status = upload_runs(c, args, error);
     if (status == HEDDLE_OK)
         status = upload_order(c, args, error);
+    if (status == HEDDLE_OK)
+        status = make_queue(c, args, error);
     if (status == HEDDLE_OK)
         status = upload_tables(c, error);
     if (status == HEDDLE_OK)

@@ -7,6 +7,7 @@ void cuda_spec(const struct plan *plan, struct sm90_spec *out) {
     memset(out, 0, sizeof *out);
     out->dtype = (int)plan->dtype;
     out->dim = (int)plan->dim;
+    out->basis = plan->basis;
     out->axes = plan->basis_axes;
     for (int a = 0; a < ABI_AXES; a++) {
         out->query_tile[a] = (int)plan->query_tile[a];
