@@ -83,44 +83,45 @@ static void refuse_each(int first, int end, const struct refusal *refusals, size
 
 // 4 query heads, 2 of keys, 300 tokens, a head dim of 64, 3 batches.
 Test(refusals, inputs) {
-    static const char pieces[] = "must be a multiple of 8 elements, because the GPU's copy engine "
-                                 "reads pieces of 16 bytes";
+    static const char pieces[] =
+        "must be a multiple of 8 elements, because the GPU's copy engine reads pieces of 16 bytes";
     static const char forwards[] = "the GPU's copy engine only goes forwards";
     static const char cannot[] = "which the GPU's copy engine cannot take";
     static const int64_t far = INT64_C(1) << 39; // elements: 2^40 bytes
-    REFUSE_EACH(Q, O,
-                {ADDRESS, 8,
-                 "no multiple of 16 bytes, but the GPU's copy engine reads pieces of 16 bytes",
-                 "begin it elsewhere, or copy it"},
-                {DIM, 2, "has stride 2 over the head dim; on a GPU it must be 1", "copy the tensor"},
-                {DIM, -1, "has stride -1 over the head dim", "copy the tensor"},
-                {TOKEN, 68, "has stride 68 over tokens", "make it 72, or copy the tensor"},
-                {TOKEN, 68, pieces, "copy the tensor"},
-                {HEAD, 19201, "has stride 19201 over heads", "make it 19208, or copy the tensor"},
-                {HEAD, 19201, pieces, "copy the tensor"},
-                {BATCH, -76804, "has stride -76804 over batches", "make it -76808, or copy"},
-                {BATCH, 76804, pieces, "copy the tensor"},
-                {TOKEN, -64, "has stride -64 over tokens", "copy the tensor"},
-                {TOKEN, -64, forwards, "copy the tensor"},
-                {HEAD, -19200, "has stride -19200 over heads", "copy the tensor"},
-                {HEAD, -19200, forwards, "copy the tensor"},
-                {TOKEN, far, cannot, "copy it to a compact layout"},
-                {HEAD, far, cannot, "copy it to a compact layout"});
+    REFUSE_EACH(
+        Q, O,
+        {ADDRESS, 8, "no multiple of 16 bytes, but the GPU's copy engine reads pieces of 16 bytes",
+         "begin it elsewhere, or copy it"},
+        {DIM, 2, "has stride 2 over the head dim; on a GPU it must be 1", "copy the tensor"},
+        {DIM, -1, "has stride -1 over the head dim", "copy the tensor"},
+        {TOKEN, 68, "has stride 68 over tokens", "make it 72, or copy the tensor"},
+        {TOKEN, 68, pieces, "copy the tensor"},
+        {HEAD, 19201, "has stride 19201 over heads", "make it 19208, or copy the tensor"},
+        {HEAD, 19201, pieces, "copy the tensor"},
+        {BATCH, -76804, "has stride -76804 over batches", "make it -76808, or copy"},
+        {BATCH, 76804, pieces, "copy the tensor"},
+        {TOKEN, -64, "has stride -64 over tokens", "copy the tensor"},
+        {TOKEN, -64, forwards, "copy the tensor"},
+        {HEAD, -19200, "has stride -19200 over heads", "copy the tensor"},
+        {HEAD, -19200, forwards, "copy the tensor"},
+        {TOKEN, far, cannot, "copy it to a compact layout"},
+        {HEAD, far, cannot, "copy it to a compact layout"});
 }
 
 Test(refusals, output) {
-    static const char words[] = "must be a multiple of 2 elements, because the GPU stores words of "
-                                "4 bytes";
-    REFUSE_EACH(O, TENSORS,
-                {ADDRESS, 2, "no multiple of 4 bytes, but the GPU stores words of 4 bytes",
-                 "begin it elsewhere, or copy it"},
-                {DIM, 2, "has stride 2 over the head dim; on a GPU it must be 1", "copy the tensor"},
-                {TOKEN, 65, "has stride 65 over tokens", "make it 66, or copy the tensor"},
-                {TOKEN, 65, words, "copy the tensor"},
-                {HEAD, -19201, "has stride -19201 over heads", "make it -19202, or copy"},
-                {HEAD, -19201, words, "copy the tensor"},
-                {BATCH, 76801, "has stride 76801 over batches", "make it 76802, or copy"},
-                {BATCH, 76801, words, "copy the tensor"});
+    static const char words[] =
+        "must be a multiple of 2 elements, because the GPU stores words of 4 bytes";
+    REFUSE_EACH(
+        O, TENSORS,
+        {ADDRESS, 2, "no multiple of 4 bytes, but the GPU stores words of 4 bytes",
+         "begin it elsewhere, or copy it"},
+        {DIM, 2, "has stride 2 over the head dim; on a GPU it must be 1", "copy the tensor"},
+        {TOKEN, 65, "has stride 65 over tokens", "make it 66, or copy the tensor"},
+        {TOKEN, 65, words, "copy the tensor"},
+        {HEAD, -19201, "has stride -19201 over heads", "make it -19202, or copy"},
+        {HEAD, -19201, words, "copy the tensor"},
+        {BATCH, 76801, "has stride 76801 over batches", "make it 76802, or copy"},
+        {BATCH, 76801, words, "copy the tensor"});
 }
 
 // What no target takes, in runtime/run_tensors.c.
@@ -190,10 +191,10 @@ Test(refusals, what_is_taken) {
         int tensor, at;
         int64_t value;
     } fine[] = {
-        {Q, ADDRESS, 16}, {O, ADDRESS, 4}, {Q, TOKEN, 72},        {O, TOKEN, 66},
-        {Q, TOKEN, 0},    {K, TOKEN, 0},   {K, HEAD, 0},          {V, BATCH, 0},
-        {Q, HEAD, 64},    {K, BATCH, 8},   {Q, BATCH, -76800},    {V, BATCH, -38400},
-        {O, TOKEN, -64},  {O, HEAD, -64},  {O, BATCH, -76800},    {K, TOKEN, (INT64_C(1) << 39) - 8},
+        {Q, ADDRESS, 16}, {O, ADDRESS, 4}, {Q, TOKEN, 72},     {O, TOKEN, 66},
+        {Q, TOKEN, 0},    {K, TOKEN, 0},   {K, HEAD, 0},       {V, BATCH, 0},
+        {Q, HEAD, 64},    {K, BATCH, 8},   {Q, BATCH, -76800}, {V, BATCH, -38400},
+        {O, TOKEN, -64},  {O, HEAD, -64},  {O, BATCH, -76800}, {K, TOKEN, (INT64_C(1) << 39) - 8},
     };
     struct fake_host host;
     fake_host_open(&host, FAKE_BATCHES);
