@@ -1,5 +1,6 @@
 """scripts/test-gpu without a GPU: it skips in one line; and with stand-ins for what it calls, it
-counts passes, failures and crashes. The sanitizer's sample runs on the CPU, so its problems are right.
+counts passes, failures and crashes, or says what it leaves out. The sanitizer's sample runs on the
+CPU, so its problems are right.
 
 Usage: test_script.py HEDDLE FOLDER     FOLDER: holds the fake libcuda.so.1 and test_device
 """
@@ -41,19 +42,33 @@ def skips(heddle, folder):
     assert status == 77 and said.count("\n") == 1 and "skipped" in said, f"{status}\n{said}"
 
 
+def stand_in(folder, name, text):
+    path = os.path.join(folder, name)
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o755)
+
+
 def counts(heddle):
     with tempfile.TemporaryDirectory() as folder:
         for name, text in STAND_INS.items():
-            path = os.path.join(folder, name)
-            with open(path, "w") as file:
-                file.write(text.format(heddle=heddle, folder=folder, python=sys.executable))
-            os.chmod(path, 0o755)
-        status, said = script([folder], PATH=folder + os.pathsep + os.environ["PATH"])
+            stand_in(folder, name, text.format(heddle=heddle, folder=folder, python=sys.executable))
+        status, said = script([folder], PATH=folder + os.pathsep + os.environ["PATH"],
+                              PYTHON="python3", COMPUTE_SANITIZER="compute-sanitizer")
     programs = [p for p in os.listdir(os.path.join(ROOT, "tests", "gpu"))
                 if p in ("test_gpu.py", "test_device_planner.py")]
     expected = f"{4 + 2 * SAMPLE} passed, {1 + len(programs) + SAMPLE} failed"
     assert status == 1 and said.splitlines()[-1] == expected, f"{status}, not {expected}\n{said}"
     assert "a complaint" in said, said
+
+
+def leaves_out():
+    with tempfile.TemporaryDirectory() as folder:
+        for name in ("heddle", "test_device"):
+            stand_in(folder, name, '#!/bin/sh\necho "4 passed, 0 failed"\n')
+        status, said = script([folder], PYTHON="false", COMPUTE_SANITIZER="no-such-program")
+    assert status == 0 and said.splitlines()[-1] == "4 passed, 0 failed", f"{status}\n{said}"
+    assert said.count("left out") == 2, said
 
 
 def refuses():
@@ -67,6 +82,7 @@ def main():
     tests = Runner()
     tests.case("no GPU", lambda: skips(heddle, folder))
     tests.case("counting", lambda: counts(heddle))
+    tests.case("neither NumPy nor a sanitizer", leaves_out)
     tests.case("wrong arguments", refuses)
     return tests.finish()
 
