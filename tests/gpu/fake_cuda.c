@@ -25,8 +25,7 @@ static void note(const char *text) {
     fclose(file);
 }
 
-// ---- calls that fail, things that are held
-// -------------------------------------------------------
+// ---- calls that fail, things that are held ------------------------------------------------------
 
 enum {
     FAILURE = 999, // where no other is asked for
@@ -102,8 +101,7 @@ static CUresult called(const char *name) {
             return outcome;                                                                        \
     } while (0)
 
-// ---- the driver
-// ----------------------------------------------------------------------------------
+// ---- the driver ---------------------------------------------------------------------------------
 
 #define CUDA_FUNCTION(member, symbol, name, parameters)                                            \
     FAKE CUresult fake_##member parameters __asm__(symbol);
