@@ -237,13 +237,9 @@ static void emit_guarded(struct region_emitter *e) {
     llvm_if_end(&guarded);
 }
 
-static void emit_loops(struct region_emitter *e, int depth) {
+static void begin_loop(struct region_emitter *e, const struct rule_loop *rule,
+                       struct llvm_loop *out_loop) {
     struct alg *alg = algebra(e);
-    if (depth == e->rule->loop_count) {
-        emit_guarded(e);
-        return;
-    }
-    const struct rule_loop *rule = &e->rule->loops[depth];
     aval begin, end, step = a_int(alg, 1);
     if (rule->scan) {
         struct box values = expr_walk_box(&e->walk, rule->scan);
@@ -254,13 +250,21 @@ static void emit_loops(struct region_emitter *e, int depth) {
         end = expr_walk_box(&e->walk, rule->end).hi;
         step = a2(alg, ALG_I_MAX, expr_walk_box(&e->walk, rule->step).lo, step);
     }
-    struct llvm_loop loop;
-    llvm_loop_begin(e->leaves.unit, &loop, begin.v, end.v, step.v, "n");
+    llvm_loop_begin(e->leaves.unit, out_loop, begin.v, end.v, step.v, "n");
     const struct expr *n = expr_ref(e->leaves.pattern->graph, (struct span){0}, OP_ENUM, TYPE_INT,
                                     rule->index, 0, NULL, 0);
-    expr_walk_preset_box(&e->walk, n, (struct box){val(loop.index), val(loop.index), 1, 0});
-    emit_loops(e, depth + 1);
-    llvm_loop_end(&loop);
+    expr_walk_preset_box(&e->walk, n,
+                         (struct box){val(out_loop->index), val(out_loop->index), 1, 0});
+}
+
+// The rule's loops, each inside the one before, around what its guards let through.
+static void emit_loops(struct region_emitter *e) {
+    struct llvm_loop loops[MAX_RULE_LOOPS];
+    for (int n = 0; n < e->rule->loop_count; n++)
+        begin_loop(e, &e->rule->loops[n], &loops[n]);
+    emit_guarded(e);
+    for (int n = e->rule->loop_count - 1; n >= 0; n--)
+        llvm_loop_end(&loops[n]);
 }
 
 static void emit_regions(struct llvm_unit *unit, const struct pattern *pattern,
@@ -274,7 +278,7 @@ static void emit_regions(struct llvm_unit *unit, const struct pattern *pattern,
     for (int i = 0; i < facts->rules.count; i++) {
         e.rule = &facts->rules.items[i];
         expr_walk_reset(&e.walk);
-        emit_loops(&e, 0);
+        emit_loops(&e);
     }
     LLVMBuildRet(unit->builder, LLVMBuildLoad2(unit->builder, unit->i64, e.count, ""));
 }

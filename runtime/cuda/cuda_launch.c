@@ -5,6 +5,7 @@
 #include "runtime/cuda/cuda_maps.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 enum { ELEMENT_BYTES = 2 };
 
@@ -18,18 +19,29 @@ struct access { // how the kernel reaches a tensor
 static const struct access INPUT = {16, false, "the GPU's copy engine reads pieces of 16 bytes"};
 static const struct access OUTPUT = {4, true, "the GPU stores words of 4 bytes"};
 
+// Rows that are no whole number of units are the usual reason; else that stride alone is off.
+static enum heddle_status refuse_stride(const struct plan *plan, const struct run_view *view,
+                                        const struct access *access, const char *along,
+                                        int64_t stride, struct error *error) {
+    int64_t unit = access->unit_bytes / ELEMENT_BYTES;
+    char remedy[96];
+    if (plan->dim % unit != 0)
+        snprintf(remedy, sizeof remedy, "give each row of %" PRId64 " room for %" PRId64, plan->dim,
+                 (plan->dim + unit - 1) / unit * unit);
+    else
+        snprintf(remedy, sizeof remedy, "make it %" PRId64,
+                 stride - stride % unit + (stride > 0 ? unit : -unit));
+    return error_set(error, HEDDLE_BAD_ARGUMENT,
+                     "tensor %s has stride %" PRId64 " over %s; it must be a multiple of %" PRId64
+                     " elements, because %s: %s, or copy the tensor",
+                     view->name, stride, along, unit, access->why, remedy);
+}
+
 static enum heddle_status check_stride(const struct plan *plan, const struct run_view *view,
                                        const struct access *access, const char *along,
                                        int64_t stride, struct error *error) {
-    int64_t unit = access->unit_bytes / ELEMENT_BYTES;
-    if (stride % unit != 0)
-        return error_set(error, HEDDLE_BAD_ARGUMENT,
-                         "tensor %s has stride %" PRId64
-                         " over %s; it must be a multiple of %" PRId64
-                         " elements, because %s: give each row of %" PRId64 " room for %" PRId64
-                         ", or copy the tensor",
-                         view->name, stride, along, unit, access->why, plan->dim,
-                         (plan->dim + unit - 1) / unit * unit);
+    if (stride % (access->unit_bytes / ELEMENT_BYTES) != 0)
+        return refuse_stride(plan, view, access, along, stride, error);
     if (stride < 0 && !access->backwards)
         return error_set(error, HEDDLE_BAD_ARGUMENT,
                          "tensor %s has stride %" PRId64

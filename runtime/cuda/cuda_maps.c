@@ -89,10 +89,9 @@ struct shape { // of a map, as cuTensorMapEncodeTiled takes it
 static enum heddle_status refuse(const struct run_view *view, struct error *error) {
     const struct abi_tensor *t = &view->tensor;
     return error_set(error, HEDDLE_BAD_ARGUMENT,
-                     "tensor %s: the GPU's copy engine cannot take its strides (%" PRId64
-                     ", %" PRId64 ", %" PRId64
-                     ") over batch, head and token: copy it to a compact "
-                     "layout",
+                     "tensor %s has strides (%" PRId64 ", %" PRId64 ", %" PRId64
+                     ") over batch, head and token, which the GPU's copy engine cannot take: copy "
+                     "it to a compact layout",
                      view->name, t->batch_stride, t->head_stride, t->token_stride);
 }
 

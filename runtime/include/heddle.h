@@ -192,20 +192,20 @@ struct heddle_tensors {
 //
 // Layouts. The stride of a dimension of size 1 means nothing. Strides of q, k and v may be 0 (all
 // heads or batches read the same keys, say). On the CPU any stride does. On a GPU:
-//   q, k, v  address a multiple of 16 bytes, dim stride 1, the others multiples of 8 elements;
-//   those
-//            of heads and tokens not negative, and no two neighbours along an axis 2^40 bytes apart
+//   q, k, v  address a multiple of 16 bytes, dim stride 1, the others multiples of 8 elements,
+//            over heads and tokens not negative, along an axis under 2^40 bytes
 //   o        address a multiple of 4 bytes, dim stride 1, the others even
 // A head dim that is no multiple of 8 therefore needs rows with room for one that is.
 //
 // Aliasing. q, k and v may share memory. o and lse share none with each other or with an input, and
 // no two rows of o may share any (a stride of 0 is refused, other overlaps are not seen).
 //
-// Dropped keys. What q, k and v hold for pairs that the pattern drops changes nothing, with one
-// exception on a GPU: a NaN or an infinity in *v* at a key that a query drops may make that query's
-// row NaN, since such keys are multiplied by 0 where they share a tile with a key that is kept.
-// Tiles of which no query of a tile keeps any key are not read at all. NaN and infinities in k are
-// harmless wherever the key is dropped.
+// Dropped keys. What k and v hold at keys that a query drops, and what q holds of other queries,
+// changes no bit of the query's rows of o and lse, NaN and infinities included. With one exception:
+// a GPU multiplies v in whole tiles, by 0 where a key is dropped. So a NaN or an infinity in v may
+// make NaN of the row of o (not of lse) of a query that drops the key, if it lies in a tile of keys
+// that is computed for the query's tile. `heddle draw --tiles --target cuda` shows those; no other
+// tiles are read.
 //
 // Streams. On the CPU `stream` must be NULL, and the call returns when the result is there. On a
 // GPU `stream` is a CUstream (NULL: the default stream); the call queues the work, waits for

@@ -206,7 +206,7 @@ static bool same_bits(const struct rig *rig, const void *o, const float *lse, bo
     return true;
 }
 
-bool rig_queue(struct rig *rig, const struct layout *layout, CUstream stream,
+bool rig_queue(const struct rig *rig, const struct layout *layout, CUstream stream,
                struct verdict *verdict) {
     struct heddle_tensors tensors = layout_tensors(layout, false);
     if (heddle_run(rig->plan, &tensors, stream) == HEDDLE_OK)

@@ -39,7 +39,7 @@ bool rig_make(struct rig *rig, const struct machine *machine, const struct devic
 void rig_free(struct rig *rig);
 
 // Queues a run in `layout`, which was filled.
-bool rig_queue(struct rig *rig, const struct layout *layout, CUstream stream,
+bool rig_queue(const struct rig *rig, const struct layout *layout, CUstream stream,
                struct verdict *verdict);
 // Fetches and judges it: memory around results untouched; the first trial near the CPU's result and
 // the reference, any other the same bits as the first.

@@ -1,6 +1,7 @@
 // Runs of every shipped pattern on a GPU through heddle.h: random problems and layouts, on streams
 // and the default one, again and again on other tensors of one plan. Results are compared with the
-// CPU's of the same bits and with the double-precision reference; runs among each other bit by bit.
+// CPU's of the same bits and with the double-precision reference; runs among each other bit by bit,
+// also where keys that a row drops are NaN or infinite.
 //
 //   test_device [--cases N] [--seed N] [--pattern NAME] [--case N] [--patterns FOLDER] [--quick]
 //   [--cpu]
@@ -9,6 +10,7 @@
 // back.
 // --cpu: the same on this processor, which needs no GPU (and tests the tests).
 #include "tests/gpu/special.h"
+#include "tests/gpu/spoil.h"
 
 #include <dirent.h>
 #include <stdio.h>
@@ -43,7 +45,8 @@ static uint64_t case_seed(const struct args *args, int pattern, int64_t number) 
     return random_next(&mixer);
 }
 
-// The first run on the default stream, then others in other layouts, in turns on two streams.
+// The first run on the default stream, then others in other layouts, in turns on two streams; then
+// with NaN and infinities where they must not matter.
 static void run_case(const struct machine *machine, const struct device_problem *problem,
                      struct random_source *random, struct verdict *verdict) {
     struct rig rig;
@@ -51,6 +54,8 @@ static void run_case(const struct machine *machine, const struct device_problem 
         CUstream stream = machine_stream(machine);
         for (int run = 0; run < 3 && !verdict->failed; run++)
             rig_try(&rig, run % 2 ? NULL : stream, random, verdict);
+        for (int run = 0; run < 2 && !verdict->failed; run++)
+            spoil_try(&rig, run % 2 ? NULL : stream, random, verdict);
         machine_stream_destroy(machine, stream);
     }
     rig_free(&rig);

@@ -1,12 +1,15 @@
-"""Loading the driver, its failures and launches, on a driver that is none (fake_cuda.c).
+"""Loading the driver, its failures and launches, on a driver that is none (fake_cuda.c). Each call
+of the driver fails once.
 
 Usage: test_fake.py HEDDLE FOLDER     FOLDER: holds the fake libcuda.so.1
 """
+import itertools
 import json
 import os
 import subprocess
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
 
@@ -23,24 +26,44 @@ FAILURES = {     # mode: what the message must say
     "crash": "running the kernel",
 }
 BEFORE_THE_PLAN = ("no_device", "empty", "old_gpu", "old_driver", "busy")
+OPENING = ("Init", "DriverGetVersion", "DeviceGetCount", "DeviceGet", "DeviceGetName",
+           "DeviceGetAttribute", "DeviceTotalMem", "PrimaryCtxRetain")      # calls before the plan
+HARMLESS = ("CtxGetDevice", "CtxPopCurrent", "PrimaryCtxRelease", "MemFree", "ModuleUnload",
+            "EventDestroy")     # no context is current; something is given back
 
 
 class Fake:
     def __init__(self, heddle, folder, scratch):
         self.heddle, self.folder, self.scratch = heddle, folder, scratch
 
-    def call(self, mode, *arguments, driver=True):
-        log = os.path.join(self.scratch, f"{mode}-{len(os.listdir(self.scratch))}.log")
-        env = {**os.environ, "FAKE_CUDA": mode, "FAKE_CUDA_LOG": log}
-        if driver:
-            env["LD_LIBRARY_PATH"] = self.folder
+    def call(self, mode, *arguments, fail=0):
+        handle, log = tempfile.mkstemp(dir=self.scratch)
+        os.close(handle)
+        env = {**os.environ, "FAKE_CUDA": mode, "FAKE_CUDA_LOG": log, "FAKE_CUDA_FAIL": str(fail),
+               "LD_LIBRARY_PATH": self.folder}
         done = subprocess.run([self.heddle, *arguments], env=env, timeout=120,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        notes = open(log).read().splitlines() if os.path.exists(log) else []
+        with open(log) as file:
+            notes = file.read().splitlines()
         return done.returncode, done.stdout.decode(), done.stderr.decode(), notes
 
-    def run(self, mode, *more, pattern="window", axes="i=1000"):
-        return self.call(mode, "run", pattern_file(pattern), "--axes", axes, "--heads", "2", *more)
+    def run(self, mode, *more, pattern="window", axes="i=1000", fail=0):
+        return self.call(mode, "run", pattern_file(pattern), "--axes", axes, "--heads", "2", *more,
+                         fail=fail)
+
+    def each_call_fails(self, *more):
+        """Runs with the first call of the driver failing, the second, ...: (call, what came of it),
+        until none is left to fail."""
+        def fail(n):
+            return self.run("ok", "--batch", "2", *more, axes="i=100", fail=n)
+
+        with ThreadPoolExecutor(2) as pool:
+            for first in itertools.count(1, 8):
+                for outcome in pool.map(fail, range(first, first + 8)):
+                    calls = [note.split()[1] for note in outcome[3] if note.startswith("failed ")]
+                    yield (calls or [None])[0], outcome
+                    if not calls:
+                        return
 
 
 def fails(fake, mode, words):
@@ -53,6 +76,26 @@ def falls_back(fake, mode):
     status, out, said, _ = fake.run(mode, "--target", "auto")
     assert status == 0 and "cpu" in out, f"exit status {status}\n{said}"
     assert said.count("\n") == 1 and "running on the CPU" in said, said
+
+
+def fails_once(fake):
+    for call, (status, _, said, notes) in fake.each_call_fails("--target", "cuda"):
+        held = [note for note in notes if "still held" in note]
+        fine = call is None or call in HARMLESS
+        if call == "CtxPushCurrent" and status == 0:    # of the end: nothing can be given back
+            continue
+        assert status == (0 if fine else 4) and not held, f"{call}: {status}, {held}\n{said}"
+        assert fine or said.count("\n") == 1 and "a fake failure" in said, f"{call}: {said}"
+
+
+def falls_back_once(fake):
+    for call, (status, out, said, notes) in fake.each_call_fails("--target", "auto"):
+        if call not in OPENING + HARMLESS:
+            return
+        on_cpu = call in OPENING
+        assert status == 0 and ("cpu" in out) == on_cpu, f"{call}: {status}\n{out}{said}"
+        assert ("running on the CPU" in said) == on_cpu, f"{call}: {said}"
+        assert not any("still held" in note for note in notes), f"{call}: {notes}"
 
 
 def launches(fake, *more, blocks=3, count=1, several_maps=False, **problem):
@@ -89,6 +132,8 @@ def main():
             tests.case(f"--target cuda, {mode}", lambda m=mode, w=words: fails(fake, m, w))
         for mode in BEFORE_THE_PLAN:
             tests.case(f"--target auto, {mode}", lambda m=mode: falls_back(fake, m))
+        tests.case("--target cuda, each call fails once", lambda: fails_once(fake))
+        tests.case("--target auto, each call fails once", lambda: falls_back_once(fake))
         tests.case("a launch", lambda: launches(fake))
         tests.case("several", lambda: launches(fake, "--repeat", "3", count=4))
         tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
