@@ -101,7 +101,7 @@ static bool on_gpu(const struct problem *problem) {
     return problem->target && problem->target->kind == HEDDLE_TARGET_CUDA;
 }
 
-static void report_target_text(const struct problem *problem) {
+void report_target_text(const struct problem *problem) {
     struct cpu_device cpu;
     if (on_gpu(problem)) {
         const struct cuda_device *gpu = &problem->target->device;
@@ -140,6 +140,23 @@ void report_text(const struct problem *problem, const struct plan *plan,
            bytes_text(plan->counts.plan_bytes).text, compile_ms(plan));
 }
 
+// Those that were given, in the order given.
+static void report_params_json(struct json *json, const struct heddle_problem *spec) {
+    json_begin(json, "params", '{');
+    for (int i = 0; i < spec->param_count; i++) {
+        const struct heddle_param *param = &spec->params[i];
+        if (param->count > 1 && param->ints)
+            json_ints(json, param->name, param->ints, param->count);
+        else if (param->count > 1)
+            json_reals(json, param->name, param->reals, param->count);
+        else if (param->ints)
+            json_int(json, param->name, *param->ints);
+        else
+            json_real(json, param->name, *param->reals);
+    }
+    json_end(json, '{');
+}
+
 void report_problem_json(struct json *json, const struct problem *problem,
                          const struct plan *plan) {
     const struct pattern *pattern = problem->program->pattern;
@@ -152,6 +169,7 @@ void report_problem_json(struct json *json, const struct problem *problem,
     json_int(json, "keys", plan->keys);
     json_int(json, "dim", plan->dim);
     json_text(json, "dtype", dtype_name(plan->dtype));
+    report_params_json(json, &problem->spec);
 }
 
 void report_json(struct json *json, const struct problem *problem, const struct plan *plan,

@@ -32,7 +32,8 @@ void report_text(const struct problem *problem, const struct plan *plan,
                  const struct figures *figures);
 void report_json(struct json *json, const struct problem *problem, const struct plan *plan,
                  const struct figures *figures);
-// The part of them that needs no run: pattern, axes, shape.
+void report_target_text(const struct problem *problem); // the line that says where
+// The part of them that needs no run: pattern, axes, shape, parameters.
 void report_problem_text(const struct problem *problem, const struct plan *plan);
 void report_problem_json(struct json *json, const struct problem *problem, const struct plan *plan);
 // "12.3 MiB"
