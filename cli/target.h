@@ -28,7 +28,8 @@ struct gpu_run {
 int gpu_run_create(struct gpu_run *gpu, const struct target *target, const struct plan *plan,
                    const struct tensors *tensors);
 void gpu_run_destroy(struct gpu_run *gpu); // zeroed is fine
-// Runs `untimed` times, then `repeats` times between events.
+// Runs `untimed` times, then `repeats` times between events; after an untimed run they are queued
+// ahead of the GPU (gpu_time.c).
 int gpu_run_measure(struct gpu_run *gpu, int64_t untimed, int64_t repeats, struct timing *out);
 // o and lse back into the host's tensors.
 int gpu_run_fetch(struct gpu_run *gpu, const struct tensors *tensors);

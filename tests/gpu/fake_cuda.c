@@ -3,6 +3,8 @@
 // computes nothing. Built as a shared object for test_fake.py.
 #include "runtime/cuda/cuda_api.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -142,10 +144,6 @@ CUresult fake_MemcpyDtoH(void *to, CUdeviceptr from, size_t bytes) {
     memcpy(to, (void *)(uintptr_t)from, bytes);
     return CUDA_SUCCESS;
 }
-CUresult fake_StreamSynchronize(CUstream stream) {
-    (void)stream;
-    return CUDA_SUCCESS;
-}
 CUresult fake_StreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status) {
     (void)stream;
     *status = CU_STREAM_CAPTURE_STATUS_NONE;
@@ -161,8 +159,44 @@ CUresult fake_EventRecord(CUevent event, CUstream stream) {
     (void)stream;
     return CUDA_SUCCESS;
 }
+// The stream waits for the host's function on a thread of its own; nothing else runs on the stream,
+// so that only who synchronises has to wait for it.
+static struct held {
+    bool is;
+    pthread_t thread;
+    CUhostFn function;
+    void *context;
+} held;
+
+static void *run_held(void *unused) {
+    held.function(held.context);
+    return unused;
+}
+
+static void wait_for_stream(void) {
+    if (held.is)
+        pthread_join(held.thread, NULL);
+    held.is = false;
+}
+
+CUresult fake_LaunchHostFunc(CUstream stream, CUhostFn function, void *context) {
+    (void)stream;
+    wait_for_stream();
+    note("hold");
+    held.function = function;
+    held.context = context;
+    held.is = pthread_create(&held.thread, NULL, run_held, NULL) == 0;
+    return held.is ? CUDA_SUCCESS : 1;
+}
+
+CUresult fake_StreamSynchronize(CUstream stream) {
+    (void)stream;
+    wait_for_stream();
+    return CUDA_SUCCESS;
+}
 CUresult fake_EventSynchronize(CUevent event) {
     (void)event;
+    wait_for_stream();
     return mode_is("crash") ? 700 : CUDA_SUCCESS;
 }
 CUresult fake_EventElapsedTime(float *ms, CUevent begin, CUevent end) {

@@ -55,14 +55,31 @@ def falls_back(fake, mode):
     assert said.count("\n") == 1 and "running on the CPU" in said, said
 
 
-def launches(fake, *more, blocks=3, count=1, several_maps=False, **problem):
+def launch_of(blocks):
+    return f"launch {blocks} 1 1 x 384 1 1, large"
+
+
+def launches(fake, *more, blocks=3, several_maps=False, **problem):
     status, out, said, notes = fake.run("ok", "--target", "cuda", *more, **problem)
     assert status == 0, f"exit status {status}\n{said}"
     assert "Fake GPU" in out, out
-    launch = f"launch {blocks} 1 1 x 384 1 1, large"
     place = ["launch 1 1 1 x 960 1 1, small"] if several_maps else []      # once: they stay the same
     unloaded = ["unloaded"] * (1 + several_maps)
-    assert notes == place + [launch] * count + unloaded + ["released"], notes
+    assert notes == place + [launch_of(blocks)] + unloaded + ["released"], notes
+
+
+def batches(repeat):
+    """Notes of that many timed runs: the stream is held before 32 of them, and before the rest."""
+    return [note for first in range(0, repeat, 32)
+            for note in ["hold"] + [launch_of(3)] * min(32, repeat - first)]
+
+
+def queues_ahead(fake, command, repeat, untimed):
+    status, _, said, notes = fake.call("ok", command, pattern_file("window"), "--axes", "i=1000",
+                                       "--target", "cuda", "--repeat", str(repeat))
+    assert status == 0, f"exit status {status}\n{said}"
+    expected = [launch_of(3)] * untimed + batches(repeat) + ["unloaded", "released"]
+    assert notes == expected, notes
 
 
 def lists_devices(fake):
@@ -90,7 +107,8 @@ def main():
         for mode in BEFORE_THE_PLAN:
             tests.case(f"--target auto, {mode}", lambda m=mode: falls_back(fake, m))
         tests.case("a launch", lambda: launches(fake))
-        tests.case("several", lambda: launches(fake, "--repeat", "3", count=4))
+        tests.case("run, several", lambda: queues_ahead(fake, "run", 3, untimed=1))
+        tests.case("bench", lambda: queues_ahead(fake, "bench", 70, untimed=2))
         tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
         tests.case("batches", lambda: launches(
             fake, "--batch", "3", "--dim", "100", several_maps=True))
