@@ -82,6 +82,16 @@ def queues_ahead(fake, command, repeat, untimed):
     assert notes == expected, notes
 
 
+def sweeps(fake):
+    status, out, said, notes = fake.call(
+        "ok", "bench", pattern_file("window"), "--heads", "2", "--target", "cuda", "--warmup", "1",
+        "--repeat", "2", "--sweep", "i=1000,2000", "--json")
+    assert status == 0, f"exit status {status}\n{said}"
+    assert out.count('"ms": 0.5,') == 2 and "[1000]" in out and "[2000]" in out, out
+    one = [launch_of(3), "hold", launch_of(3), launch_of(3), "unloaded"]
+    assert notes == one * 2 + ["released"], notes
+
+
 def lists_devices(fake):
     status, out, said, _ = fake.call("ok", "devices")
     assert status == 0 and "Fake GPU" in out and "not used" not in out, out + said
@@ -109,6 +119,7 @@ def main():
         tests.case("a launch", lambda: launches(fake))
         tests.case("run, several", lambda: queues_ahead(fake, "run", 3, untimed=1))
         tests.case("bench", lambda: queues_ahead(fake, "bench", 70, untimed=2))
+        tests.case("bench, a sweep", lambda: sweeps(fake))
         tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
         tests.case("batches", lambda: launches(
             fake, "--batch", "3", "--dim", "100", several_maps=True))
