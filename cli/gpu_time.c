@@ -1,6 +1,6 @@
-// Runs timed by the GPU's own events. Each launch stands between two of them, and the stream is held
-// until a batch is queued: what the host takes to launch is then no part of a sample, however short
-// the kernel.
+// Runs timed by the GPU's own events. Each launch stands between two of them, and the stream is
+// held until a batch is queued: what the host takes to launch is then no part of a sample, however
+// short the kernel.
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/target.h"
@@ -40,8 +40,7 @@ static void set_open(struct gate *gate, bool open) {
     pthread_mutex_unlock(&gate->mutex);
 }
 
-static enum heddle_status hold(const struct cuda_api *api, struct gate *gate,
-                               struct error *error) {
+static enum heddle_status hold(const struct cuda_api *api, struct gate *gate, struct error *error) {
     set_open(gate, false);
     return cuda_status(api, api->LaunchHostFunc(NULL, wait_at, gate), "timing", error);
 }

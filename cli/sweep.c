@@ -20,9 +20,10 @@ static int unknown_name(const struct pattern *pattern, const char *name, struct 
         names[count++] = pattern->params[i].name;
     for (int i = 0; i < OPTIONS; i++)
         names[count++] = options[i];
-    return usage_error("--sweep: '%s' is no axis or parameter of pattern '%s', nor batch, heads, "
-                       "kv-heads, dim, queries or dtype%s",
-                       name, pattern->name, did_you_mean(name, names, count).text);
+    return usage_error(
+        "--sweep: '%s' is no axis or parameter of pattern '%s', nor batch, heads, "
+        "kv-heads, dim, queries or dtype%s",
+        name, pattern->name, did_you_mean(name, names, count).text);
 }
 
 // Finds what sets the row's name; false: nothing does.
