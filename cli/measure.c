@@ -87,6 +87,15 @@ struct bytes_text bytes_text(int64_t bytes) {
     return text;
 }
 
+struct shape_text shape_text(const int64_t *extents, int axes) {
+    struct shape_text shape = {""};
+    size_t used = 0, room = sizeof shape.text;
+    for (int i = ABI_AXES - axes; i < ABI_AXES && used < room; i++)
+        used += (size_t)snprintf(shape.text + used, room - used, "%s%" PRId64, used ? " x " : "",
+                                 extents[i]);
+    return shape;
+}
+
 void report_problem_text(const struct problem *problem, const struct plan *plan) {
     char axes[512];
     problem_axes_text(problem, axes, sizeof axes);
@@ -103,6 +112,11 @@ static bool on_gpu(const struct problem *problem) {
 
 void report_target_text(const struct problem *problem) {
     struct cpu_device cpu;
+    if (on_gpu(problem) && problem->target->assumed) {
+        printf("target       cuda: %s assumed, as no GPU of that kind is here\n",
+               problem->target->device.name);
+        return;
+    }
     if (on_gpu(problem)) {
         const struct cuda_device *gpu = &problem->target->device;
         printf("target       cuda: %s, %d multiprocessors, driver for CUDA %d.%d\n", gpu->name,
@@ -113,7 +127,7 @@ void report_target_text(const struct problem *problem) {
     printf("target       cpu: %s, %d threads\n", cpu.name, cpu.threads);
 }
 
-static void report_target_json(struct json *json, const struct problem *problem) {
+void report_target_json(struct json *json, const struct problem *problem) {
     struct cpu_device cpu;
     if (!on_gpu(problem))
         cpu_device_query(&cpu);

@@ -327,6 +327,48 @@ def test_explain(cli):
     assert cli.json("explain", WINDOW, "--axes", "i=1000000")["kept_pairs"] > 0
 
 
+def test_explain_boxes(cli):
+    grid = ["explain", pattern_file("neighborhood2d"), "--axes", "y=32,x=32"]
+    for target in ("cpu", "cuda"):
+        result = cli.json(*grid, "--target", target)
+        chosen = [one for one in result["candidates"] if one["chosen"]]
+        assert len(chosen) == 1 and len(result["candidates"]) > 1, result["candidates"]
+        assert all(chosen[0][box] == result[box] for box in ("query_tile", "key_tile"))
+        least = min(one["row_ms"] for one in result["candidates"])
+        assert chosen[0]["row_ms"] * 0.99 <= least, result["candidates"]
+        # So few items are all in the sample.
+        for kind in ("full_tiles", "partial_tiles"):
+            assert abs(chosen[0][kind] * result["items"] - result[kind]) < 1e-3, result
+        text = cli.out(*grid, "--target", target)
+        assert text.count("  chosen\n") == 1 and "8 x 8" in text, text
+
+
+def test_explain_time(cli):
+    window = ["explain", WINDOW, "--heads", "24", "--dim", "128", "--target", "cuda"]
+    result = cli.json(*window, "--axes", "i=32768")
+    # Here without a GPU; where there is one, its name.
+    assert result["target"] == "cuda" and result["dtype"] == "bf16"
+    assert result["device_assumed"] == (result["device"] == "H100")
+    assert 0 < result["predicted_ms"] < result["predicted_dense_ms"] / 10
+    # Where dense attention is as fast: not below, and beyond.
+    least = result["beats_dense_from"]
+    assert 128 < least < 32768
+    for size, beats in ((least, True), (least // 2, False)):
+        result = cli.json(*window, "--axes", f"i={size}")
+        assert (result["predicted_ms"] < 0.98 * result["predicted_dense_ms"]) == beats, size
+        # From below, it is found by going up.
+        assert result["beats_dense_from"] == least, size
+    assert f"not be beaten below about i = {least}" in cli.out(*window, "--axes", "i=32768")
+    full = ["explain", pattern_file("full"), "--axes", "i=2048"]
+    for target in ("cpu", "cuda"):
+        assert cli.json(*full, "--target", target)["beats_dense_from"] is None
+    assert "not be beaten up to i = 32768" in cli.out(*full)
+    # A length that `require` refuses ends the search.
+    near = cli.json("explain", pattern_file("neighborhood1d"), "--axes", "x=8192", "--param", "win_x=1030",
+                    "--heads", "96", "--target", "cuda")
+    assert near["beats_dense_from"] == 2048, near
+
+
 def objects(text):
     """JSON objects one after another."""
     decoder, found = json.JSONDecoder(), []

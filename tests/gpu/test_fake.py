@@ -102,6 +102,16 @@ def lists_devices(fake):
     assert second["target"] == "cuda" and second["usable"], out
 
 
+def explains(fake):
+    """Nothing runs, so no context is held; without a GPU of the kind, --target cuda takes one on paper."""
+    for mode, more, words in (("ok", [], "cuda: Fake GPU"), ("ok", ["--dtype", "fp32"], "cpu:"),
+                              ("old_gpu", [], "cpu:"),
+                              ("no_device", ["--target", "cuda"], "H100 assumed")):
+        status, out, said, notes = fake.call(mode, "explain", pattern_file("window"), "--axes",
+                                             "i=1000", *more)
+        assert status == 0 and words in out and not said and not notes, (mode, out, said, notes)
+
+
 def refuses_fp32(fake):
     status, _, said, _ = fake.run("ok", "--target", "cuda", "--dtype", "fp32")
     assert status == 2 and "bf16" in said, f"exit status {status}\n{said}"
@@ -128,6 +138,7 @@ def main():
             pattern="neighborhood2d", axes="y=50,x=40", several_maps=True))
         tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200"))
         tests.case("devices", lambda: lists_devices(fake))
+        tests.case("explain", lambda: explains(fake))
         tests.case("fp32", lambda: refuses_fp32(fake))
     return tests.finish()
 
