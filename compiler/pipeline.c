@@ -266,7 +266,7 @@ static enum heddle_status make_ptx(struct program *program, const struct sm90_sp
     double begin = now_ms();
     struct llvm_unit *unit;
     kernel->spec = *spec;
-    enum heddle_status status = llvm_unit_create_nvptx("sm_90a", "+ptx80", &unit, error);
+    enum heddle_status status = llvm_unit_create_nvptx("sm_90a", "+ptx83", &unit, error);
     if (status == HEDDLE_OK)
         status = sm90_kernel_emit(unit, program->pattern, program->facts, spec,
                                   &kernel->shared_bytes, error);

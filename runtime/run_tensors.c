@@ -55,8 +55,8 @@ static enum heddle_status check_memory(const struct plan *plan, const struct run
 static enum heddle_status check_output(const struct plan *plan, const struct run_view *view,
                                        struct error *error) {
     const struct abi_tensor *t = &view->tensor;
-    const char *along = plan->batch > 1 && t->batch_stride == 0   ? "batches"
-                        : view->heads > 1 && t->head_stride == 0  ? "heads"
+    const char *along = plan->batch > 1 && t->batch_stride == 0    ? "batches"
+                        : view->heads > 1 && t->head_stride == 0   ? "heads"
                         : view->tokens > 1 && t->token_stride == 0 ? "tokens"
                         : plan->dim > 1 && t->dim_stride == 0      ? "the head dim"
                                                                    : NULL;

@@ -134,8 +134,7 @@ bool interval_sets(struct expr_graph *graph, const struct rules *rules,
 
 // ---- dump -------------------------------------------------------------------------------------
 
-static void print_end(const struct expr *end, const struct expr_names *names,
-                      struct strbuf *out) {
+static void print_end(const struct expr *end, const struct expr_names *names, struct strbuf *out) {
     if (expr_is_int(end, INTERVAL_FAR) || expr_is_int(end, -INTERVAL_FAR))
         strbuf_puts(out, end->payload.i < 0 ? "-inf" : "inf");
     else

@@ -24,9 +24,9 @@ struct interval_set { // lower <= list_a <= upper for each axis; NULL both: the 
     const struct expr *lower[ABI_AXES], *upper[ABI_AXES]; // over OP_PLACE leaves of the item
 };
 
-struct interval_part {                    // a conjunct of the predicate
-    const struct expr *keep, *placed;     // over coordinates, and over places (basis.h)
-    struct interval_set *sets;            // the conjunct is their union
+struct interval_part {                // a conjunct of the predicate
+    const struct expr *keep, *placed; // over coordinates, and over places (basis.h)
+    struct interval_set *sets;        // the conjunct is their union
     int set_count;
     bool solved; // false: test it pair by pair
 };

@@ -5,7 +5,7 @@
 
 #include "compiler/llvm/llvm_unit.h"
 
-// cpu "sm_90a", features "+ptx80" and the like. HEDDLE_DEVICE_ERROR: LLVM before 22, which marks
+// cpu "sm_90a", features "+ptx83" and the like. HEDDLE_DEVICE_ERROR: LLVM before 22, which marks
 // kernels and their parameters in another way.
 enum heddle_status llvm_unit_create_nvptx(const char *cpu, const char *features,
                                           struct llvm_unit **out_unit, struct error *error);

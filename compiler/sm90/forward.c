@@ -9,7 +9,6 @@
 
 #include <setjmp.h>
 #include <stddef.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128, RECORD_BYTES = 48 };
@@ -145,8 +144,6 @@ static int emit(struct llvm_unit *unit, const struct pattern *pattern, const str
     e.logit_count = keys / 2;
     e.output_count = e.shape.output_dim / 2;
     e.weight_count = keys / 4;
-    const char *x = getenv("HX");
-    e.turns = x && strchr(x, 't');
     sm90_plan_slots(&e);
     emit_kernel(&e);
     return e.shape.shared_bytes;

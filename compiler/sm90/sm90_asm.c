@@ -181,36 +181,6 @@ void sm90_arrive_lane0_if(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRe
              "r,r,~{memory}", args, 2);
 }
 
-// ---- turns --------------------------------------------------------------------------------------
-
-enum { FIRST_TURN = 3, TURN_THREADS = 256 }; // named barriers 3 and 4: below are the key slots'
-
-void sm90_turns_begin(struct sm90_emit *e, LLVMValueRef warpgroup) {
-    LLVMValueRef args[] = {warpgroup, sm90_i32(e, FIRST_TURN), sm90_i32(e, TURN_THREADS)};
-    if (e->turns)
-        sm90_asm(e, NULL, "{ .reg .pred p; setp.eq.u32 p, $0, 2; @p bar.arrive $1, $2; }",
-                 "r,n,n,~{memory}", args, 3);
-}
-
-void sm90_turn_begin(struct sm90_emit *e, LLVMValueRef warpgroup) {
-    LLVMValueRef args[] = {sm90_add_const(e, warpgroup, FIRST_TURN - 1)};
-    if (e->turns)
-        sm90_asm(e, NULL, "bar.sync $0, 256;", "r,~{memory}", args, 1);
-}
-
-void sm90_turn_end(struct sm90_emit *e, LLVMValueRef warpgroup) {
-    LLVMValueRef args[] = {LLVMBuildSub(e->b, sm90_i32(e, FIRST_TURN + 2), warpgroup, "")};
-    if (e->turns)
-        sm90_asm(e, NULL, "bar.arrive $0, 256;", "r,~{memory}", args, 1);
-}
-
-void sm90_turns_end(struct sm90_emit *e, LLVMValueRef warpgroup) {
-    LLVMValueRef args[] = {warpgroup, sm90_i32(e, FIRST_TURN), sm90_i32(e, TURN_THREADS)};
-    if (e->turns)
-        sm90_asm(e, NULL, "{ .reg .pred p; setp.eq.u32 p, $0, 1; @p bar.sync $1, $2; }",
-                 "r,n,n,~{memory}", args, 3);
-}
-
 // For stages that wgmma alone reads: its completion covers the whole warpgroup.
 void sm90_arrive_group(struct sm90_emit *e, LLVMValueRef barrier) {
     sm90_asm(e, NULL,

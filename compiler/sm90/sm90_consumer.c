@@ -1,10 +1,12 @@
 // A consumer warpgroup: 64 query rows of each item of its block. The products of a tile overlap the
 // softmax of the one before, also where an item ends and the next begins:
 //
-//   first     S = Q.K0                                softmax S -> P       (of the block's first
-//   item) steady    S = Q.Kj  and  O += P.V(j-1) in flight; softmax S -> P;  rescale O turn      S
-//   = Q'.K0 and  O += P.Vn     in flight; softmax S -> P;  store O, begin another tail      O +=
-//   P.Vn, store                                             (of the block's last item)
+// clang-format off
+//   first    S = Q.K0;                           softmax S -> P                (the block's first item)
+//   steady   S = Q.Kj  and O += P.V(j-1) together; softmax S -> P;  rescale O
+//   turn     S = Q'.K0 and O += P.Vn     together; softmax S -> P;  store O, begin another
+//   tail     O += P.Vn;                                           store O      (the block's last item)
+// clang-format on
 //
 // `steady` and `turn` exist twice, for full and for partial tiles; nothing of the predicate is in
 // the full ones. Items without keys are written as they are met, on the way to the next with some.
@@ -167,9 +169,7 @@ static void first_tile(struct consumer *c, LLVMValueRef items) {
     struct tile tile = {.items = items, .tiles = sm90_i32(e, 0), .partial = true};
     struct state state = {.items = items, .tiles = sm90_i32(e, 1)};
     tile.flags = state.flags = await_keys(e, tile.tiles);
-    sm90_turn_begin(e, c->warpgroup);
     issue_logits(c, &tile);
-    sm90_turn_end(e, c->warpgroup);
     prepare(c, &tile);
     sm90_wait_products(e, 0, tile.logits, e->logit_count);
     sm90_softmax_begin(e, &state.softmax);
@@ -183,11 +183,9 @@ static void first_tile(struct consumer *c, LLVMValueRef items) {
 static void overlapped(struct consumer *c, struct tile *tile, struct state *state,
                        struct sm90_softmax *softmax) {
     struct sm90_emit *e = c->e;
-    sm90_turn_begin(e, c->warpgroup);
     issue_logits(c, tile);
     LLVMValueRef value_stage =
         issue_output(c, sm90_add_const(e, tile->tiles, -1), state->output, state->weights);
-    sm90_turn_end(e, c->warpgroup);
     prepare(c, tile);
     sm90_wait_products(e, 1, tile->logits, e->logit_count);
     finish_logits(c, tile, softmax);
@@ -284,7 +282,6 @@ void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup) {
     struct consumer c = {.e = e, .warpgroup = warpgroup};
     LLVMBasicBlockRef end = llvm_new_block(e->unit, "done"), kinds[2];
     sm90_set_registers(e, true, SM90_CONSUMER_REGISTERS);
-    sm90_turns_begin(e, warpgroup);
     LLVMValueRef items = find_item(&c, sm90_i32(e, 0), end);
     LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
     make_head(&c);
@@ -315,5 +312,4 @@ void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup) {
     tail(&c);
     LLVMBuildBr(e->b, end);
     LLVMPositionBuilderAtEnd(e->b, end);
-    sm90_turns_end(e, warpgroup);
 }

@@ -45,7 +45,6 @@ struct sm90_emit {
     LLVMValueRef shared;                         // i32: base of shared memory
     int logit_count, output_count, weight_count; // registers of a thread
     bool full_needs_place;                       // the score reads coordinates
-    bool turns;
     struct sm90_intervals *intervals;
     struct sm90_slots *slots;
     int intervals_at, slots_at; // in shared memory
@@ -108,12 +107,6 @@ void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int c
 // Whole 16-byte words of global memory.
 void sm90_copy_bytes(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef from, int bytes,
                      LLVMValueRef barrier);
-// The two consumer warpgroups take turns to issue products, so that one's softmax runs under the
-// other's products ("ping-pong", FlashAttention-3, section 3.1). turns_begin and _end balance.
-void sm90_turns_begin(struct sm90_emit *e, LLVMValueRef warpgroup);
-void sm90_turn_begin(struct sm90_emit *e, LLVMValueRef warpgroup);
-void sm90_turn_end(struct sm90_emit *e, LLVMValueRef warpgroup);
-void sm90_turns_end(struct sm90_emit *e, LLVMValueRef warpgroup);
 void sm90_set_registers(struct sm90_emit *e, bool more, int count);
 
 // ---- products (sm90_multiply.c) -----------------------------------------------------------------

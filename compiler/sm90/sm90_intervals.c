@@ -1,12 +1,13 @@
-// Conditions that keep, for each query, an interval of every key axis (compiler/analyse/intervals.h):
+// Conditions that keep, for each query, an interval of every key axis
+// (compiler/analyse/intervals.h):
 //
 //   once per item   lanes 0 .. 15 of a warp compute the ends for the warp's own 16 rows, and leave
 //                   them in shared memory as pairs [begin, end), 32 bits each
 //   per tile        a thread turns the ends of its two rows into bits, one per column
 //
 // Along an axis the columns 8 j + 2 (lane % 4) + e of a thread that an interval keeps are a run of
-// j's (for the fastest axis, whose tile extent is a multiple of 8) or of groups of j's, repeated for
-// the slower axes. So an interval is two shifts of all ones, whatever the tile's shape.
+// j's (for the fastest axis, whose tile extent is a multiple of 8) or of groups of j's, repeated
+// for the slower axes. So an interval is two shifts of all ones, whatever the tile's shape.
 #include "compiler/sm90/sm90_mask.h"
 
 enum { ROW_BYTES = 8, MOST_ENDS = 64, FAR = 1 << 30 };

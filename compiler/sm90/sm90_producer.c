@@ -13,13 +13,27 @@ struct producer {
     LLVMValueRef maps, key_at; // of the item in hand
 };
 
+// Maps in device memory were written by a kernel before this one (runtime/cuda/cuda_maps.c),
+// through another proxy than the copy engine reads by: PTX 9.7.13.4, fence.proxy.tensormap.
+static void acquire_maps(struct sm90_emit *e, LLVMValueRef maps) {
+    for (int i = 0; i < SM90_TENSOR_MAPS; i++) {
+        LLVMValueRef map = sm90_add_const(e, maps, i * SM90_MAP_BYTES);
+        sm90_asm(e, NULL, "fence.proxy.tensormap::generic.acquire.gpu [$0], 128;", "l,~{memory}",
+                 &map, 1);
+    }
+}
+
 LLVMValueRef sm90_maps(struct sm90_emit *e, LLVMValueRef set) {
     LLVMTypeRef i64 = e->unit->i64;
     LLVMValueRef more = SM90_ARG(e, more_maps, i64);
     LLVMValueRef there = sm90_global(e, more, set, SM90_TENSOR_MAPS * SM90_MAP_BYTES);
     LLVMValueRef here = LLVMBuildPtrToInt(e->b, e->args, i64, "");
-    LLVMValueRef one = LLVMBuildICmp(e->b, LLVMIntEQ, more, llvm_int(i64, 0), "");
-    return LLVMBuildSelect(e->b, one, here, there, "");
+    LLVMValueRef several = LLVMBuildICmp(e->b, LLVMIntNE, more, llvm_int(i64, 0), "");
+    struct llvm_if test;
+    llvm_if_begin(e->unit, &test, several, "maps");
+    acquire_maps(e, there);
+    llvm_if_end(&test);
+    return LLVMBuildSelect(e->b, several, there, here, "");
 }
 
 void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int rows,

@@ -69,8 +69,8 @@ static void write_record(struct scout *s, LLVMValueRef *words) {
 static void find_list(struct scout *s, LLVMValueRef box, LLVMValueRef *begin, LLVMValueRef *end) {
     struct sm90_emit *e = s->e;
     LLVMTypeRef i64 = e->unit->i64;
-    LLVMValueRef row = LLVMBuildZExt(e->b, head_field(s, offsetof(struct sm90_head, list_row)),
-                                     i64, "");
+    LLVMValueRef row =
+        LLVMBuildZExt(e->b, head_field(s, offsetof(struct sm90_head, list_row)), i64, "");
     LLVMValueRef boxes = LLVMBuildZExt(e->b, SM90_ARG(e, box_count, e->unit->i32), i64, "");
     LLVMValueRef list = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, row, boxes, ""),
                                      LLVMBuildZExt(e->b, box, i64, ""), "");
@@ -127,9 +127,8 @@ static void scout_item(struct scout *s, LLVMValueRef work) {
     LLVMValueRef filled = LLVMBuildICmp(e->b, LLVMIntSLT, begin, end, "");
     LLVMValueRef state = LLVMBuildSelect(e->b, filled, sm90_i32(e, SM90_ITEM_FILLED),
                                          sm90_i32(e, SM90_ITEM_EMPTY), "");
-    LLVMValueRef words[8] = {
-        state, begin, end, head_field(s, offsetof(struct sm90_head, key_at)), set, zero, zero,
-        zero};
+    LLVMValueRef words[8] = {state, begin, end,  head_field(s, offsetof(struct sm90_head, key_at)),
+                             set,   zero,  zero, zero};
     write_record(s, words);
     if (e->shape.query_buffers == 1)
         wait_for_buffer(s);
@@ -166,8 +165,7 @@ void sm90_scout(struct sm90_emit *e) {
     if (e->shape.query_buffers > 1)
         wait_for_buffer(&s);
     LLVMValueRef work = draw_work(&s);
-    LLVMValueRef some =
-        LLVMBuildICmp(e->b, LLVMIntULT, work, SM90_ARG(e, items, e->unit->i32), "");
+    LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntULT, work, SM90_ARG(e, items, e->unit->i32), "");
     LLVMBuildCondBr(e->b, some, more, none);
     LLVMPositionBuilderAtEnd(e->b, more);
     scout_item(&s, work);

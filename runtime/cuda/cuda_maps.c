@@ -90,7 +90,8 @@ static enum heddle_status refuse(const struct run_view *view, struct error *erro
     const struct abi_tensor *t = &view->tensor;
     return error_set(error, HEDDLE_BAD_ARGUMENT,
                      "tensor %s: the GPU's copy engine cannot take its strides (%" PRId64
-                     ", %" PRId64 ", %" PRId64 ") over batch, head and token: copy it to a compact "
+                     ", %" PRId64 ", %" PRId64
+                     ") over batch, head and token: copy it to a compact "
                      "layout",
                      view->name, t->batch_stride, t->head_stride, t->token_stride);
 }
@@ -100,9 +101,9 @@ static enum heddle_status refuse(const struct run_view *view, struct error *erro
 static bool add_dimension(struct shape *shape, int64_t size, int64_t steps, int64_t elements,
                           int64_t box) {
     int64_t bytes = ENGINE_BYTES;
-    if (size > 1 && (__builtin_mul_overflow(steps, elements, &bytes) ||
-                     __builtin_mul_overflow(bytes, ELEMENT_BYTES, &bytes) ||
-                     bytes >= INT64_C(1) << 40))
+    if (size > 1 &&
+        (__builtin_mul_overflow(steps, elements, &bytes) ||
+         __builtin_mul_overflow(bytes, ELEMENT_BYTES, &bytes) || bytes >= INT64_C(1) << 40))
         return false;
     shape->size[shape->rank] = size > 1 ? (cuuint64_t)size : 1;
     shape->stride[shape->rank - 1] = (cuuint64_t)bytes;
@@ -146,9 +147,10 @@ static enum heddle_status encode(const struct cuda_plan *c, const struct run_vie
         out,
         c->plan->dtype == HEDDLE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
                                       : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-        (cuuint32_t)shape.rank, (void *)((uintptr_t)t->data + (uintptr_t)(base * ELEMENT_BYTES)), shape.size, shape.stride,
-        shape.box, step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
-        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+        (cuuint32_t)shape.rank, (void *)((uintptr_t)t->data + (uintptr_t)(base * ELEMENT_BYTES)),
+        shape.size, shape.stride, shape.box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
+        CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
+        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
     if (result == CUDA_ERROR_INVALID_VALUE)
         return refuse(view, error);
     return cuda_status(api, result, "describing a tensor to the GPU", error);
@@ -189,7 +191,8 @@ static enum heddle_status launch_place(struct cuda_plan *c, int64_t first_set, C
 }
 
 // Does the device's memory hold these maps already, when what is queued before has run? Nobody
-// knows any more once a run was captured: the graph puts its own maps there whenever it is replayed.
+// knows any more once a run was captured: the graph puts its own maps there whenever it is
+// replayed.
 static enum heddle_status find_placed(struct cuda_plan *c, CUstream stream, bool *out_placed,
                                       struct error *error) {
     const struct cuda_api *api = c->device->api;

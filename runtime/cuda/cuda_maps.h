@@ -16,7 +16,8 @@ enum heddle_status cuda_maps_create(struct cuda_plan *plan, struct sm90_args *ar
 void cuda_maps_destroy(struct cuda_plan *plan); // half made is fine
 
 // Encodes the maps of a run and queues what puts them in place, on `stream`. `views` are q, k and v
-// of run_tensors_check, fit for the engine. HEDDLE_BAD_ARGUMENT: the engine cannot take the strides.
+// of run_tensors_check, fit for the engine. HEDDLE_BAD_ARGUMENT: the engine cannot take the
+// strides.
 enum heddle_status cuda_maps_place(struct cuda_plan *plan, const struct run_view *views,
                                    struct sm90_args *args, CUstream stream, struct error *error);
 

@@ -64,11 +64,10 @@ enum { BATCH, HEAD, TOKEN, DIM };
 // Strides of a tensor whose outer dimensions come in some order, with room; gives its reach.
 static int64_t pick_strides(const int64_t *size, int64_t unit, struct random_source *random,
                             struct placed *out) {
-    static const int orders[][3] = {// outermost first
-                                    {BATCH, HEAD, TOKEN}, {BATCH, HEAD, TOKEN},
-                                    {BATCH, TOKEN, HEAD}, {BATCH, TOKEN, HEAD},
-                                    {TOKEN, BATCH, HEAD}, {HEAD, BATCH, TOKEN},
-                                    {HEAD, TOKEN, BATCH}};
+    static const int orders[][3] = {
+        // outermost first
+        {BATCH, HEAD, TOKEN}, {BATCH, HEAD, TOKEN}, {BATCH, TOKEN, HEAD}, {BATCH, TOKEN, HEAD},
+        {TOKEN, BATCH, HEAD}, {HEAD, BATCH, TOKEN}, {HEAD, TOKEN, BATCH}};
     const int *order = orders[pick(random, 0, 6)];
     bool tight = pick(random, 0, 2) == 0;
     int64_t row = (size[DIM] + unit - 1) / unit * unit;
@@ -270,7 +269,8 @@ static bool gaps_are_whole(const struct layout *l) {
     const struct shapes *s = &l->shapes;
     const struct slab *slab = &l->slabs[O];
     size_t element = (size_t)dtype_bytes(s->dtype);
-    unsigned char *copy = malloc(slab->bytes), *blank = malloc((size_t)shapes_count(s, O) * element);
+    unsigned char *copy = malloc(slab->bytes),
+                  *blank = malloc((size_t)shapes_count(s, O) * element);
     assert(copy && blank);
     memcpy(copy, slab->host, slab->bytes);
     poison(blank, (size_t)shapes_count(s, O) * element);
@@ -308,12 +308,12 @@ void layout_text(const struct layout *l, char *out, size_t room) {
     size_t used = 0;
     for (int t = 0; t < TENSORS && used < room; t++) {
         const struct placed *p = &l->of[t];
-        int length = snprintf(out + used, room - used,
-                              "%s%c in slab %d at %" PRId64 " by (%" PRId64 ", %" PRId64
-                              ", %" PRId64 ", %" PRId64 ")%s",
-                              t ? "; " : "", names[t], p->slab, p->at, p->strides[BATCH],
-                              p->strides[HEAD], p->strides[TOKEN], p->strides[DIM],
-                              p->unsaid ? " unsaid" : "");
+        int length =
+            snprintf(out + used, room - used,
+                     "%s%c in slab %d at %" PRId64 " by (%" PRId64 ", %" PRId64 ", %" PRId64
+                     ", %" PRId64 ")%s",
+                     t ? "; " : "", names[t], p->slab, p->at, p->strides[BATCH], p->strides[HEAD],
+                     p->strides[TOKEN], p->strides[DIM], p->unsaid ? " unsaid" : "");
         used += length > 0 ? (size_t)length : 0;
     }
 }

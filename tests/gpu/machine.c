@@ -60,8 +60,7 @@ static bool open_gpu(struct machine *machine) {
 // On a GPU the context is made with AUTO, which must find it.
 bool machine_open(struct machine *machine, bool on_gpu) {
     const struct heddle_context_options options = {
-        .struct_bytes = sizeof options,
-        .target = on_gpu ? HEDDLE_TARGET_AUTO : HEDDLE_TARGET_CPU};
+        .struct_bytes = sizeof options, .target = on_gpu ? HEDDLE_TARGET_AUTO : HEDDLE_TARGET_CPU};
     *machine = (struct machine){.on_gpu = on_gpu};
     if (on_gpu && !open_gpu(machine))
         return false;
@@ -120,10 +119,10 @@ void slab_upload(const struct machine *machine, const struct slab *slab) {
         return;
     }
     enter(machine);
-    machine_must(machine,
-                 machine->gpu.api->MemcpyHtoD((CUdeviceptr)(uintptr_t)slab->there, slab->host,
-                                              slab->bytes),
-                 "uploading tensors");
+    machine_must(
+        machine,
+        machine->gpu.api->MemcpyHtoD((CUdeviceptr)(uintptr_t)slab->there, slab->host, slab->bytes),
+        "uploading tensors");
     machine_must(machine, machine->api.synchronize(), "uploading tensors");
     cuda_device_leave(&machine->gpu);
 }
@@ -134,10 +133,10 @@ void slab_download(const struct machine *machine, const struct slab *slab) {
         return;
     }
     enter(machine);
-    machine_must(machine,
-                 machine->gpu.api->MemcpyDtoH(slab->host, (CUdeviceptr)(uintptr_t)slab->there,
-                                              slab->bytes),
-                 "downloading tensors");
+    machine_must(
+        machine,
+        machine->gpu.api->MemcpyDtoH(slab->host, (CUdeviceptr)(uintptr_t)slab->there, slab->bytes),
+        "downloading tensors");
     cuda_device_leave(&machine->gpu);
 }
 

@@ -91,7 +91,8 @@ static void neighborhood(struct maker *m) {
         const char *const *name = names[3 - m->p->axes + a];
         int64_t size = m->p->problem.sizes[a], split = upto(m, 1, smaller(size, 4));
         int64_t dilation = ONE_OF(m->random, 1, 1, split);
-        int64_t wide = upto(m, 1, size / dilation), narrow = smaller(upto(m, 1, 9), size / dilation);
+        int64_t wide = upto(m, 1, size / dilation),
+                narrow = smaller(upto(m, 1, 9), size / dilation);
         int64_t win = ONE_OF(m->random, wide, narrow), stride = upto(m, 1, win);
         set(m, name[0], win);
         set(m, name[1], dilation);
@@ -187,14 +188,22 @@ static const struct {
     int axes;
     void (*params)(struct maker *);
 } PATTERNS[] = {
-    {"full", 1, no_params},         {"causal", 1, no_params},
-    {"window", 1, window},          {"sink_window", 1, sink_window},
-    {"dilated", 1, dilated},        {"strided", 1, strided},
-    {"power", 1, power},            {"spans", 1, spans},
-    {"documents", 1, documents},    {"alibi", 1, alibi},
-    {"setrec", 1, setrec},          {"neighborhood1d", 1, neighborhood},
-    {"neighborhood2d", 2, neighborhood}, {"neighborhood3d", 3, neighborhood},
-    {"radial", 3, radial},          {"radial_code", 3, radial_code},
+    {"full", 1, no_params},
+    {"causal", 1, no_params},
+    {"window", 1, window},
+    {"sink_window", 1, sink_window},
+    {"dilated", 1, dilated},
+    {"strided", 1, strided},
+    {"power", 1, power},
+    {"spans", 1, spans},
+    {"documents", 1, documents},
+    {"alibi", 1, alibi},
+    {"setrec", 1, setrec},
+    {"neighborhood1d", 1, neighborhood},
+    {"neighborhood2d", 2, neighborhood},
+    {"neighborhood3d", 3, neighborhood},
+    {"radial", 3, radial},
+    {"radial_code", 3, radial_code},
 };
 
 int pattern_count(void) {

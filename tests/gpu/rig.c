@@ -31,9 +31,9 @@ bool verdict_fail(struct verdict *verdict, const char *format, ...) {
 
 // ---- tolerances ---------------------------------------------------------------------------------
 
-// Of a row of o, |a - b| / |b| in the Euclidean norm, where rows that nearly cancel count as a tenth
-// of the usual one. Both sides round the probabilities and the result to the dtype and sum in fp32
-// in orders of their own: each is within half of this of the exact row.
+// Of a row of o, |a - b| / |b| in the Euclidean norm, where rows that nearly cancel count as a
+// tenth of the usual one. Both sides round the probabilities and the result to the dtype and sum in
+// fp32 in orders of their own: each is within half of this of the exact row.
 static double row_tolerance(enum heddle_dtype dtype) {
     return dtype == HEDDLE_F32 ? 4e-5 : dtype == HEDDLE_F16 ? 4e-3 : 2.4e-2;
 }
@@ -71,8 +71,7 @@ static bool make_plans(struct rig *rig, const char *path, struct verdict *verdic
         error_finish(&error);
         return false;
     }
-    if (heddle_pattern_load(rig->machine->context, path, &p->options, &rig->pattern) !=
-            HEDDLE_OK ||
+    if (heddle_pattern_load(rig->machine->context, path, &p->options, &rig->pattern) != HEDDLE_OK ||
         heddle_plan_create(rig->machine->context, rig->pattern, &p->problem, &rig->plan) !=
             HEDDLE_OK)
         return verdict_fail(verdict, "the plan: %s", heddle_last_error());
@@ -186,11 +185,10 @@ static bool compare_with_reference(const struct rig *rig, const struct layout *l
     }
     if (result.passed)
         return true;
-    return verdict_fail(verdict,
-                        "off the reference by %.2e (lse %.2e), batch %" PRId64 " head %" PRId64
-                        " row %" PRId64,
-                        result.error, result.lse_error, result.worst_batch, result.worst_head,
-                        result.worst_row);
+    return verdict_fail(
+        verdict,
+        "off the reference by %.2e (lse %.2e), batch %" PRId64 " head %" PRId64 " row %" PRId64,
+        result.error, result.lse_error, result.worst_batch, result.worst_head, result.worst_row);
 }
 
 static bool same_bits(const struct rig *rig, const void *o, const float *lse, bool with_lse,
@@ -224,8 +222,7 @@ static bool judge(struct rig *rig, const struct layout *layout, void *o, float *
     // An lse that the first run was not asked for cannot be compared with later: it must have been.
     assert(layout->with_lse);
     rig->tried = true;
-    memcpy(rig->first, o,
-           (size_t)(shapes_count(&rig->shapes, O) * dtype_bytes(rig->shapes.dtype)));
+    memcpy(rig->first, o, (size_t)(shapes_count(&rig->shapes, O) * dtype_bytes(rig->shapes.dtype)));
     memcpy(rig->first_lse, lse,
            (size_t)(rig->shapes.batch * rig->shapes.heads[O] * rig->shapes.tokens[O]) *
                sizeof *lse);

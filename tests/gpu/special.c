@@ -7,12 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-// Problems whose maps travel in the kernel's parameter (one set) or wait in device memory (several).
+// Problems whose maps travel in the kernel's parameter (one set) or wait in device memory
+// (several).
 enum kind { ONE_SET, BATCHES, RESIDUES, KINDS };
 
 static void make_problem(struct device_problem *p, enum kind kind) {
     static const int64_t line[] = {777}, grid[] = {21, 26};
-    problem_plain(p, kind == RESIDUES ? "neighborhood2d" : "window", kind == RESIDUES ? grid : line);
+    problem_plain(p, kind == RESIDUES ? "neighborhood2d" : "window",
+                  kind == RESIDUES ? grid : line);
     p->problem.heads = 4;
     p->problem.kv_heads = 2;
     p->problem.dim = 64;

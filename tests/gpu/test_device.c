@@ -2,9 +2,11 @@
 // and the default one, again and again on other tensors of one plan. Results are compared with the
 // CPU's of the same bits and with the double-precision reference; runs among each other bit by bit.
 //
-//   test_device [--cases N] [--seed N] [--pattern NAME] [--case N] [--patterns FOLDER] [--quick] [--cpu]
+//   test_device [--cases N] [--seed N] [--pattern NAME] [--case N] [--patterns FOLDER] [--quick]
+//   [--cpu]
 //
-// Without a GPU that heddle can use: one line, exit status 77. A failure prints what brings it back.
+// Without a GPU that heddle can use: one line, exit status 77. A failure prints what brings it
+// back.
 // --cpu: the same on this processor, which needs no GPU (and tests the tests).
 #include "tests/gpu/special.h"
 
@@ -119,8 +121,9 @@ static void find_untested(const char *folder, struct tally *tally) {
 }
 
 static int usage(void) {
-    fprintf(stderr, "usage: test_device [--cases N] [--seed N] [--pattern NAME] [--case N] "
-                    "[--patterns FOLDER] [--quick] [--cpu]\n");
+    fprintf(stderr,
+            "usage: test_device [--cases N] [--seed N] [--pattern NAME] [--case N] "
+            "[--patterns FOLDER] [--quick] [--cpu]\n");
     return 2;
 }
 
