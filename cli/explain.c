@@ -1,8 +1,9 @@
 // heddle explain: what a pattern costs, before any tensor exists.
 #include "cli/command.h"
 #include "cli/measure.h"
-#include "cli/predict.h"
+#include "cli/outlook.h"
 #include "cli/progress.h"
+#include "cli/target.h"
 #include "cli/tiles.h"
 
 #include <inttypes.h>
@@ -15,8 +16,10 @@ static const int64_t kept_budget_pairs = (int64_t)1 << 26;
 
 struct explain {
     struct problem_args args;
+    struct target target;
     struct problem problem;
     struct plan *plan;
+    struct outlook outlook;
 };
 
 struct spread { // of a count over items or heads
@@ -59,21 +62,12 @@ static struct costs count_costs(const struct plan *plan) {
     return costs;
 }
 
-static void shape_text(const int64_t *extents, int first, char *out, size_t room) {
-    size_t used = 0;
-    for (int i = first; i < ABI_AXES && used < room; i++)
-        used += (size_t)snprintf(out + used, room - used, "%s%" PRId64, i > first ? " x " : "",
-                                 extents[i]);
-}
-
 static void print_text(const struct explain *explain, const struct costs *costs) {
     const struct plan *plan = explain->plan;
     const struct plan_counts *counts = &plan->counts;
-    char query_tile[80], key_tile[80];
-    shape_text(plan->query_tile, ABI_AXES - plan->basis_axes, query_tile, sizeof query_tile);
-    shape_text(plan->launch.tile, ABI_AXES - plan->basis_axes, key_tile, sizeof key_tile);
     double pairs = (double)costs->pairs;
     report_problem_text(&explain->problem, plan);
+    report_target_text(&explain->problem);
     printf("pairs        %" PRId64 " of %" PRId64 " kept%s (%.4g %%)\n", costs->kept_pairs,
            costs->pairs, costs->kept_exact ? "" : ", estimated",
            100 * (double)costs->kept_pairs / pairs);
@@ -82,8 +76,10 @@ static void print_text(const struct explain *explain, const struct costs *costs)
            costs->kept_pairs ? (double)counts->computed_pairs / (double)costs->kept_pairs : 0);
     printf("tiles        %" PRId64 " full, %" PRId64 " partial, in %" PRId64 " runs\n",
            counts->full_tiles, counts->partial_tiles, counts->runs);
+    struct shape_text query = shape_text(plan->query_tile, plan->basis_axes),
+                      key = shape_text(plan->launch.tile, plan->basis_axes);
     printf("items        %" PRId64 " query tiles of %s, key tiles of %s\n", counts->items,
-           query_tile, key_tile);
+           query.text, key.text);
     printf("imbalance    %.3g over query tiles (%" PRId64 " to %" PRId64
            " key tiles), %.3g over "
            "heads\n",
@@ -94,9 +90,7 @@ static void print_text(const struct explain *explain, const struct costs *costs)
                " lists had more runs than fit and became hulls\n",
                counts->merged_lists, counts->lists);
     printf("plan         %.4g ms, %s\n", plan->plan_ms, bytes_text(counts->plan_bytes).text);
-    struct prediction prediction = predict(plan);
-    printf("predicted    about %.3g ms on this CPU, against %.3g ms dense\n", prediction.ms,
-           prediction.dense_ms);
+    outlook_text(&explain->outlook, plan);
 }
 
 static void print_json(const struct explain *explain, const struct costs *costs) {
@@ -106,7 +100,8 @@ static void print_json(const struct explain *explain, const struct costs *costs)
     struct json json;
     json_open(&json, stdout);
     report_problem_json(&json, &explain->problem, plan);
-    json_text(&json, "target", plan->options.target == HEDDLE_TARGET_CUDA ? "cuda" : "cpu");
+    report_target_json(&json, &explain->problem);
+    json_bool(&json, "device_assumed", explain->target.assumed);
     json_int(&json, "pairs", costs->pairs);
     json_int(&json, "kept_pairs", costs->kept_pairs);
     json_bool(&json, "kept_exact", costs->kept_exact);
@@ -127,19 +122,27 @@ static void print_json(const struct explain *explain, const struct costs *costs)
     json_ints(&json, "key_tile", plan->launch.tile + first, plan->basis_axes);
     json_real(&json, "plan_ms", plan->plan_ms);
     json_int(&json, "plan_bytes", counts->plan_bytes);
-    struct prediction prediction = predict(plan);
-    json_real(&json, "predicted_ms", prediction.ms);
-    json_real(&json, "predicted_dense_ms", prediction.dense_ms);
+    outlook_json(&json, &explain->outlook, plan);
     json_close(&json);
+}
+
+static int work_out(struct explain *explain, const char *file) {
+    struct problem *problem = &explain->problem;
+    target_look(&explain->target, &explain->args);
+    int status = problem_load(problem, &explain->args, file);
+    problem->target = &explain->target;
+    if (status == EXIT_DONE)
+        status = problem_bind(problem, &explain->args, NULL, false);
+    if (status == EXIT_DONE)
+        status = problem_plan(problem, &explain->args, true, &explain->plan);
+    if (status == EXIT_DONE)
+        status = outlook_of(problem, explain->plan, &explain->outlook);
+    return status;
 }
 
 static int execute(void *context, const char *file) {
     struct explain *explain = context;
-    int status = problem_load(&explain->problem, &explain->args, file);
-    if (status == EXIT_DONE)
-        status = problem_bind(&explain->problem, &explain->args, NULL, false);
-    if (status == EXIT_DONE)
-        status = problem_plan(&explain->problem, &explain->args, true, &explain->plan);
+    int status = work_out(explain, file);
     if (status == EXIT_DONE) {
         struct costs costs = count_costs(explain->plan);
         if (explain->args.json)

@@ -1,11 +1,10 @@
-// Tensors on the GPU, and runs timed by its events. A head dim that is no multiple of 8 gets rows
-// padded to one: the copy engine wants strides of 16 bytes.
+// Tensors on the GPU. A head dim that is no multiple of 8 gets rows padded to one: the copy engine
+// wants strides of 16 bytes.
 #include "cli/command.h"
 #include "cli/progress.h"
 #include "cli/target.h"
 #include "runtime/cuda/cuda_launch.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -106,66 +105,6 @@ void gpu_run_destroy(struct gpu_run *gpu) {
     error_finish(&ignored);
     cuda_plan_destroy(gpu->plan);
     *gpu = (struct gpu_run){0};
-}
-
-// ---- timing -------------------------------------------------------------------------------------
-
-struct events {
-    CUevent begin, end;
-};
-
-static enum heddle_status timed_run(struct gpu_run *gpu, const struct events *events,
-                                    double *out_ms, struct error *error) {
-    const struct cuda_api *api = api_of(gpu);
-    float ms = 0;
-    CUresult result = api->EventRecord(events->begin, NULL);
-    enum heddle_status status = cuda_status(api, result, "timing", error);
-    if (status == HEDDLE_OK)
-        status = cuda_plan_run(gpu->plan, &gpu->run, NULL, error);
-    if (status != HEDDLE_OK)
-        return status;
-    result = api->EventRecord(events->end, NULL);
-    if (result == CUDA_SUCCESS)
-        result = api->EventSynchronize(events->end);
-    if (result == CUDA_SUCCESS)
-        result = api->EventElapsedTime(&ms, events->begin, events->end);
-    *out_ms = ms;
-    return cuda_status(api, result, "running the kernel", error);
-}
-
-static enum heddle_status run_all(struct gpu_run *gpu, int64_t untimed, int64_t repeats, double *ms,
-                                  struct error *error) {
-    const struct cuda_api *api = api_of(gpu);
-    struct events events = {0};
-    double ignored;
-    CUresult result = api->EventCreate(&events.begin, 0);
-    if (result == CUDA_SUCCESS)
-        result = api->EventCreate(&events.end, 0);
-    enum heddle_status status = cuda_status(api, result, "timing", error);
-    for (int64_t i = -untimed; i < repeats && status == HEDDLE_OK; i++)
-        status = timed_run(gpu, &events, i < 0 ? &ignored : &ms[i], error);
-    if (events.begin)
-        api->EventDestroy(events.begin);
-    if (events.end)
-        api->EventDestroy(events.end);
-    return status;
-}
-
-int gpu_run_measure(struct gpu_run *gpu, int64_t untimed, int64_t repeats, struct timing *out) {
-    double *ms = calloc((size_t)repeats, sizeof *ms);
-    struct error error = {0};
-    if (!ms) {
-        complain("no memory for %" PRId64 " timings", repeats);
-        return EXIT_DEVICE;
-    }
-    enum heddle_status status = cuda_device_enter(gpu->plan->device, &error);
-    if (status == HEDDLE_OK) {
-        status = run_all(gpu, untimed, repeats, ms, &error);
-        cuda_device_leave(gpu->plan->device);
-    }
-    *out = timing_of(ms, repeats);
-    free(ms);
-    return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
 }
 
 // ---- results ------------------------------------------------------------------------------------

@@ -16,16 +16,37 @@ static void write_text(FILE *file, const char *text) {
     fputc('"', file);
 }
 
+// The object's own keys and the elements of an array get a line each.
 static void key_of(struct json *json, const char *key) {
-    fputs(json->any ? ",\n  " : "\n  ", json->file);
+    bool line = json->depth == 0 || !key;
+    fputs(json->any ? "," : "", json->file);
+    if (line)
+        fprintf(json->file, "\n%*s", 2 * (json->depth + 1), "");
+    else if (json->any)
+        fputc(' ', json->file);
     json->any = true;
+    if (!key)
+        return;
     write_text(json->file, key);
     fputs(": ", json->file);
 }
 
 void json_open(struct json *json, FILE *file) {
-    *json = (struct json){file, false};
+    *json = (struct json){.file = file};
     fputc('{', file);
+}
+
+void json_begin(struct json *json, const char *key, char bracket) {
+    key_of(json, key);
+    fputc(bracket, json->file);
+    json->any = false;
+    json->depth++;
+}
+
+void json_end(struct json *json, char bracket) {
+    fputc(bracket == '{' ? '}' : ']', json->file);
+    json->any = true;
+    json->depth--;
 }
 
 void json_close(struct json *json) {
@@ -42,12 +63,16 @@ void json_int(struct json *json, const char *key, int64_t value) {
     fprintf(json->file, "%" PRId64, value);
 }
 
+static void write_real(FILE *file, double value) {
+    if (isfinite(value))
+        fprintf(file, "%.9g", value);
+    else
+        fputs("null", file);
+}
+
 void json_real(struct json *json, const char *key, double value) {
     key_of(json, key);
-    if (isfinite(value))
-        fprintf(json->file, "%.9g", value);
-    else
-        fputs("null", json->file);
+    write_real(json->file, value);
 }
 
 void json_bool(struct json *json, const char *key, bool value) {
@@ -65,4 +90,14 @@ void json_ints(struct json *json, const char *key, const int64_t *values, int co
     for (int i = 0; i < count; i++)
         fprintf(json->file, "%s%" PRId64, i ? ", " : "[", values[i]);
     fputs(count ? "]" : "[]", json->file);
+}
+
+void json_reals(struct json *json, const char *key, const double *values, int count) {
+    key_of(json, key);
+    fputc('[', json->file);
+    for (int i = 0; i < count; i++) {
+        fputs(i ? ", " : "", json->file);
+        write_real(json->file, values[i]);
+    }
+    fputc(']', json->file);
 }

@@ -13,7 +13,7 @@ static const struct command commands[] = {
     {"draw", "draw which keys each query sees", command_draw},
     {"explain", "what a pattern costs: pairs, tiles, time", command_explain},
     {"compile", "look inside the compiler, stage by stage", command_compile},
-    {"bench", "time attention: the median of many runs", command_bench},
+    {"bench", "time attention: the median of many runs, of many problems", command_bench},
     {"devices", "what heddle can run on here", command_devices},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

@@ -87,6 +87,15 @@ struct bytes_text bytes_text(int64_t bytes) {
     return text;
 }
 
+struct shape_text shape_text(const int64_t *extents, int axes) {
+    struct shape_text shape = {""};
+    size_t used = 0, room = sizeof shape.text;
+    for (int i = ABI_AXES - axes; i < ABI_AXES && used < room; i++)
+        used += (size_t)snprintf(shape.text + used, room - used, "%s%" PRId64, used ? " x " : "",
+                                 extents[i]);
+    return shape;
+}
+
 void report_problem_text(const struct problem *problem, const struct plan *plan) {
     char axes[512];
     problem_axes_text(problem, axes, sizeof axes);
@@ -101,8 +110,13 @@ static bool on_gpu(const struct problem *problem) {
     return problem->target && problem->target->kind == HEDDLE_TARGET_CUDA;
 }
 
-static void report_target_text(const struct problem *problem) {
+void report_target_text(const struct problem *problem) {
     struct cpu_device cpu;
+    if (on_gpu(problem) && problem->target->assumed) {
+        printf("target       cuda: %s assumed, as no GPU of that kind is here\n",
+               problem->target->device.name);
+        return;
+    }
     if (on_gpu(problem)) {
         const struct cuda_device *gpu = &problem->target->device;
         printf("target       cuda: %s, %d multiprocessors, driver for CUDA %d.%d\n", gpu->name,
@@ -113,7 +127,7 @@ static void report_target_text(const struct problem *problem) {
     printf("target       cpu: %s, %d threads\n", cpu.name, cpu.threads);
 }
 
-static void report_target_json(struct json *json, const struct problem *problem) {
+void report_target_json(struct json *json, const struct problem *problem) {
     struct cpu_device cpu;
     if (!on_gpu(problem))
         cpu_device_query(&cpu);
@@ -140,6 +154,23 @@ void report_text(const struct problem *problem, const struct plan *plan,
            bytes_text(plan->counts.plan_bytes).text, compile_ms(plan));
 }
 
+// Those that were given, in the order given.
+static void report_params_json(struct json *json, const struct heddle_problem *spec) {
+    json_begin(json, "params", '{');
+    for (int i = 0; i < spec->param_count; i++) {
+        const struct heddle_param *param = &spec->params[i];
+        if (param->count > 1 && param->ints)
+            json_ints(json, param->name, param->ints, param->count);
+        else if (param->count > 1)
+            json_reals(json, param->name, param->reals, param->count);
+        else if (param->ints)
+            json_int(json, param->name, *param->ints);
+        else
+            json_real(json, param->name, *param->reals);
+    }
+    json_end(json, '{');
+}
+
 void report_problem_json(struct json *json, const struct problem *problem,
                          const struct plan *plan) {
     const struct pattern *pattern = problem->program->pattern;
@@ -152,6 +183,7 @@ void report_problem_json(struct json *json, const struct problem *problem,
     json_int(json, "keys", plan->keys);
     json_int(json, "dim", plan->dim);
     json_text(json, "dtype", dtype_name(plan->dtype));
+    report_params_json(json, &problem->spec);
 }
 
 void report_json(struct json *json, const struct problem *problem, const struct plan *plan,

@@ -32,7 +32,9 @@ void report_text(const struct problem *problem, const struct plan *plan,
                  const struct figures *figures);
 void report_json(struct json *json, const struct problem *problem, const struct plan *plan,
                  const struct figures *figures);
-// The part of them that needs no run: pattern, axes, shape.
+void report_target_text(const struct problem *problem); // the line that says where
+void report_target_json(struct json *json, const struct problem *problem);
+// The part of them that needs no run: pattern, axes, shape, parameters.
 void report_problem_text(const struct problem *problem, const struct plan *plan);
 void report_problem_json(struct json *json, const struct problem *problem, const struct plan *plan);
 // "12.3 MiB"
@@ -40,5 +42,10 @@ struct bytes_text {
     char text[32];
 };
 struct bytes_text bytes_text(int64_t bytes);
+// "16 x 8": of a box, along the last `axes` of ABI_AXES.
+struct shape_text {
+    char text[80];
+};
+struct shape_text shape_text(const int64_t *extents, int axes);
 
 #endif

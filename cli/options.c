@@ -2,6 +2,7 @@
 
 #include "cli/command.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <math.h>
@@ -20,6 +21,13 @@ void text_list_add(struct text_list *list, const char *text) {
         list->items = items;
     }
     list->items[list->count++] = text;
+}
+
+struct text_list text_list_copy(const struct text_list *list) {
+    struct text_list copy = {0};
+    for (int i = 0; i < list->count; i++)
+        text_list_add(&copy, list->items[i]);
+    return copy;
 }
 
 void text_list_finish(struct text_list *list) {
@@ -157,6 +165,14 @@ static enum parse_outcome store(struct match match, const char *text) {
         return PARSE_GO;
     usage_error("--%s: '%s' is not an integer of at least %d", row->name, text, least);
     return PARSE_WRONG;
+}
+
+enum parse_outcome option_set_value(const struct option_set *set, const char *name,
+                                    const char *value) {
+    const struct option_use use = {.sets = set, .set_count = 1};
+    struct match match = find(&use, name, strlen(name), false);
+    assert(match.row && "the caller knows its options");
+    return store(match, value);
 }
 
 static enum parse_outcome parse_option(const struct option_use *use, int argc, char **argv,

@@ -47,6 +47,7 @@ struct text_list { // borrows its texts from argv
     int count, room;
 };
 void text_list_add(struct text_list *list, const char *text);
+struct text_list text_list_copy(const struct text_list *list); // to be finished too
 void text_list_finish(struct text_list *list);
 
 struct option_use {      // a command's line and its tables
@@ -62,6 +63,10 @@ enum parse_outcome { PARSE_GO, PARSE_HELP, PARSE_WRONG };
 // prints and gives PARSE_HELP; a mistake is explained on standard error.
 enum parse_outcome options_parse(const struct option_use *use, int argc, char **argv,
                                  struct text_list *out_operands);
+
+// What `--name value` does, for a name that the set has. PARSE_GO or PARSE_WRONG.
+enum parse_outcome option_set_value(const struct option_set *set, const char *name,
+                                    const char *value);
 
 // Whole-text numbers. False unless all of `text` is one.
 bool parse_int(const char *text, int64_t *out);

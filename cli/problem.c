@@ -46,6 +46,15 @@ void problem_args_finish(struct problem_args *args) {
     text_list_finish(&args->inputs);
 }
 
+struct problem_args problem_args_copy(const struct problem_args *args) {
+    struct problem_args copy = *args;
+    copy.axes = text_list_copy(&args->axes);
+    copy.params = text_list_copy(&args->params);
+    copy.consts = text_list_copy(&args->consts);
+    copy.inputs = text_list_copy(&args->inputs);
+    return copy;
+}
+
 const char *dtype_name(enum heddle_dtype dtype) {
     return dtypes[dtype];
 }
@@ -116,11 +125,16 @@ int problem_load(struct problem *problem, const struct problem_args *args, const
     return EXIT_DONE;
 }
 
-void problem_finish(struct problem *problem) {
+void problem_unbind(struct problem *problem) {
     const struct pattern *pattern = problem->program ? problem->program->pattern : NULL;
     for (int i = 0; pattern && problem->inputs && i < pattern->input_count; i++)
         npy_finish(&problem->inputs[i]);
     free(problem->inputs);
+    problem->inputs = NULL;
+}
+
+void problem_finish(struct problem *problem) {
+    problem_unbind(problem);
     program_destroy(problem->program);
     arena_finish(&problem->arena);
     *problem = (struct problem){0};

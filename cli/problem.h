@@ -20,6 +20,7 @@ extern const struct option_row problem_options[PROBLEM_OPTIONS];
 #define PROBLEM_SET(args)                                                                          \
     { problem_options, PROBLEM_OPTIONS, args }
 void problem_args_finish(struct problem_args *args);
+struct problem_args problem_args_copy(const struct problem_args *args); // to be finished too
 
 // What tensor files say about the problem; 0: nothing.
 struct problem_shape {
@@ -48,6 +49,8 @@ int problem_load(struct problem *problem, const struct problem_args *args, const
 // pattern whose --axes are missing gets 4096, 64 x 64 or 16 x 32 x 32.
 int problem_bind(struct problem *problem, const struct problem_args *args,
                  const struct problem_shape *shape, bool default_axes);
+// Frees what problem_bind read, so that it can be called again for the same pattern.
+void problem_unbind(struct problem *problem);
 // Makes the plan, with or without a kernel.
 int problem_plan(const struct problem *problem, const struct problem_args *args, bool lists_only,
                  struct plan **out_plan);

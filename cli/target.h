@@ -10,11 +10,15 @@
 struct target {
     enum heddle_target kind; // HEDDLE_TARGET_CPU or HEDDLE_TARGET_CUDA
     struct cuda_device device;
+    bool assumed; // `device` is none of this machine's
 };
 
 // --target cuda without a fitting GPU fails (exit status 4); auto, or no --target, then takes the
 // CPU, and `auto` says so in one line.
 int target_open(struct target *target, const struct problem_args *args);
+// The same for what runs nothing: no context is made, and --target cuda takes the GPU that the
+// costs were measured on (runtime/cost.h) where there is none.
+void target_look(struct target *target, const struct problem_args *args);
 void target_close(struct target *target); // zeroed is fine
 
 // A plan and its tensors on the GPU.
@@ -28,7 +32,8 @@ struct gpu_run {
 int gpu_run_create(struct gpu_run *gpu, const struct target *target, const struct plan *plan,
                    const struct tensors *tensors);
 void gpu_run_destroy(struct gpu_run *gpu); // zeroed is fine
-// Runs `untimed` times, then `repeats` times between events.
+// Runs `untimed` times, then `repeats` times between events; after an untimed run they are queued
+// ahead of the GPU (gpu_time.c).
 int gpu_run_measure(struct gpu_run *gpu, int64_t untimed, int64_t repeats, struct timing *out);
 // o and lse back into the host's tensors.
 int gpu_run_fetch(struct gpu_run *gpu, const struct tensors *tensors);

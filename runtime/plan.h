@@ -31,6 +31,13 @@ struct plan_counts {
     int64_t plan_bytes;
 };
 
+struct plan_candidate { // boxes that the schedule tried
+    int basis;
+    int64_t query_tile[ABI_AXES], key_tile[ABI_AXES];
+    double full, partial; // tiles of an item: means over a sample of items
+    double row_ms;        // what a query row takes of one worker (runtime/cost.h)
+};
+
 struct plan {
     struct program *program;            // borrowed
     const struct planner_code *planner; // the program's, for the item side
@@ -50,9 +57,11 @@ struct plan {
     // Of the target: most rows of an item, keys of a tile, and what a tile's fastest extent is a
     // multiple of.
     int64_t query_rows, key_rows, row_unit;
-    bool half_tiles;              // its kernels come for half the keys too
-    int64_t query_tile[ABI_AXES]; // box extents of an item
-    int64_t row_count;            // rows of launch.list_of's values (classes x batches)
+    bool half_tiles;                         // its kernels come for half the keys too
+    int64_t query_tile[ABI_AXES];            // box extents of an item
+    int64_t row_count;                       // rows of launch.list_of's values (classes x batches)
+    const struct plan_candidate *candidates; // in the order tried; query_tile is of one of them
+    int candidate_count, chosen;
     struct plan_counts counts;
 
     // compiler/pipeline.h; of the plan's target, and NULL with lists_only.

@@ -3,13 +3,19 @@
 #include "runtime/schedule.h"
 
 #include "compiler/pipeline.h"
+#include "runtime/cost.h"
 #include "runtime/lists.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLE_ITEMS = 24, SAMPLE_RUNS = 4096, MOST_SHAPES = 32 };
+enum {
+    SAMPLE_ITEMS = 24,
+    SAMPLE_RUNS = 4096,
+    MOST_SHAPES = 32,
+    MOST_CANDIDATES = 2 * MOST_SHAPES * MAX_BASES
+};
 
 struct shape_list {
     int64_t shapes[MOST_SHAPES][ABI_AXES];
@@ -35,56 +41,70 @@ static void add_shapes(struct shape_list *list, int axes, int64_t volume, int64_
                 add_shape(list, t, y, volume / t / y);
 }
 
-// What a tile costs against one of the most keys: half a tile is a little more than half.
-static double tile_cost(const struct plan *plan) {
-    const double each = 0.15;
-    double keys = (double)(plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2]);
-    double part = keys / (double)plan->key_rows;
-    return part + each * (1.0 - part);
-}
+struct search {
+    struct plan *plan;
+    struct piece_space *space;
+    struct piece_output scratch;
+    struct mask_ops ops;   // of the basis in hand
+    struct plan best_plan; // basis, tiles and geometry of the best so far
+    struct plan_candidate found[MOST_CANDIDATES];
+    int count, best; // best: -1 while nothing can be planned
+};
 
-// Cost of a query row, in full tiles of work, over an even sample of items; negative when nothing
-// can be planned.
-static double sample_cost(const struct plan *plan, struct piece_space *space,
-                          struct piece_output *scratch) {
+// Plans an even sample of items in the plan's boxes; false when there is no query to plan for.
+static bool sample(struct search *search, struct plan_candidate *out) {
+    const struct plan *plan = search->plan;
     int64_t boxes = lists_box_count(plan), items = boxes * plan->row_count;
     int64_t sampled = items < SAMPLE_ITEMS ? items : SAMPLE_ITEMS;
-    double cost = 0.0, rows = 0.0, size = tile_cost(plan);
+    double rows = 0.0, count = (double)sampled;
     for (int64_t i = 0; i < sampled; i++) {
         int64_t number = sampled < items ? i * (items / sampled) + (items / sampled) / 2 : i;
         struct abi_query_box box = lists_box(plan, number % boxes);
         struct tile_count tiles =
-            lists_sample(plan, number / boxes, number % boxes, space, scratch);
-        cost += size * ((double)tiles.full + SCHEDULE_PARTIAL_COST * (double)tiles.partial) +
-                SCHEDULE_ITEM_COST;
+            lists_sample(plan, number / boxes, number % boxes, search->space, &search->scratch);
+        out->full += (double)tiles.full / count;
+        out->partial += (double)tiles.partial / count;
         rows += (double)(box.end[0] - box.begin[0]) * (box.end[1] - box.begin[1]) *
-                (box.end[2] - box.begin[2]);
+                (box.end[2] - box.begin[2]) / count;
     }
-    return rows > 0.0 ? cost / rows : -1.0;
+    struct cost cost = cost_of(plan, &search->ops);
+    out->row_ms = (out->full * cost.full + out->partial * cost.partial + cost.item) / rows;
+    return rows > 0.0;
 }
 
 static bool is_forced(const int64_t *shape) {
     return shape[0] || shape[1] || shape[2];
 }
 
-struct search {
-    struct plan *plan;
-    struct piece_space *space;
-    struct piece_output scratch;
-    double best;
-    struct plan best_plan; // basis, tiles and geometry of the best so far
-};
+static bool was_tried(const struct search *search, const int64_t *query, const int64_t *key) {
+    for (int i = 0; i < search->count; i++) {
+        const struct plan_candidate *one = &search->found[i];
+        if (one->basis == search->plan->basis &&
+            memcmp(one->query_tile, query, sizeof one->query_tile) == 0 &&
+            memcmp(one->key_tile, key, sizeof one->key_tile) == 0)
+            return true;
+    }
+    return false;
+}
 
 static void try_shapes(struct search *search, const int64_t *query, const int64_t *key) {
     struct plan *plan = search->plan;
+    if (search->count == MOST_CANDIDATES || was_tried(search, query, key))
+        return;
+    struct plan_candidate *here = &search->found[search->count];
+    *here = (struct plan_candidate){.basis = plan->basis};
+    memcpy(here->query_tile, query, sizeof here->query_tile);
+    memcpy(here->key_tile, key, sizeof here->key_tile);
     memcpy(plan->query_tile, query, sizeof plan->query_tile);
     memcpy(plan->launch.tile, key, sizeof plan->launch.tile);
-    double cost = sample_cost(plan, search->space, &search->scratch);
+    if (!sample(search, here))
+        return;
     // A little better is not better: earlier candidates have longer rows.
-    if (cost >= 0.0 && (search->best < 0.0 || cost < search->best * 0.99)) {
-        search->best = cost;
+    if (search->best < 0 || here->row_ms < search->found[search->best].row_ms * 0.99) {
+        search->best = search->count;
         search->best_plan = *plan;
     }
+    search->count++;
 }
 
 // Two passes: query boxes with key boxes alike, then key boxes for the best query box.
@@ -114,12 +134,16 @@ static void try_basis(struct search *search) {
         try_shapes(search, best_query, keys.shapes[k]);
 }
 
+static enum heddle_status no_memory(struct error *error) {
+    return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory to choose tile shapes");
+}
+
 static enum heddle_status search_bases(struct search *search, struct error *error) {
     struct plan *plan = search->plan;
     const struct facts *facts = plan->program->facts;
     int side = plan->options.key_major ? SIDE_KEY : SIDE_QUERY;
     enum heddle_status status = HEDDLE_OK;
-    search->best = -1.0;
+    search->best = -1;
     search->best_plan = *plan;
     // The most fused basis first: at equal cost its rows are the longest.
     for (int b = facts->basis_count - 1; b >= 0 && status == HEDDLE_OK; b--) {
@@ -127,11 +151,24 @@ static enum heddle_status search_bases(struct search *search, struct error *erro
             continue;
         plan->basis = b;
         status = lists_geometry(plan, error);
+        if (status == HEDDLE_OK && !mask_ops_count(plan, &search->ops))
+            status = no_memory(error);
         if (status == HEDDLE_OK)
             try_basis(search);
     }
     *plan = search->best_plan;
     return status;
+}
+
+// Only now: the copies of the plan that the search keeps share its arena.
+static void keep_candidates(struct search *search) {
+    struct plan *plan = search->plan;
+    struct plan_candidate *kept =
+        ARENA_ARRAY(&plan->arena, struct plan_candidate, (size_t)search->count);
+    memcpy(kept, search->found, (size_t)search->count * sizeof *kept);
+    plan->candidates = kept;
+    plan->candidate_count = search->count;
+    plan->chosen = search->best;
 }
 
 enum heddle_status schedule_choose(struct plan *plan, struct error *error) {
@@ -141,14 +178,15 @@ enum heddle_status schedule_choose(struct plan *plan, struct error *error) {
     search.scratch.run_room = SAMPLE_RUNS;
     search.scratch.owns = malloc(MAX_PIECES * sizeof(struct abi_box));
     search.scratch.own_room = MAX_PIECES;
-    enum heddle_status status =
-        search.space && search.scratch.runs && search.scratch.owns
-            ? search_bases(&search, error)
-            : error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory to choose tile shapes");
+    enum heddle_status status = search.space && search.scratch.runs && search.scratch.owns
+                                    ? search_bases(&search, error)
+                                    : no_memory(error);
     free(search.space);
     free(search.scratch.runs);
     free(search.scratch.owns);
-    if (status == HEDDLE_OK && search.best < 0.0)
+    if (status == HEDDLE_OK && search.best >= 0)
+        keep_candidates(&search);
+    else if (status == HEDDLE_OK)
         status = error_set(error, HEDDLE_BAD_ARGUMENT,
                            plan->options.basis >= 0 ? "that basis is not planned in"
                                                     : "the problem has no query");

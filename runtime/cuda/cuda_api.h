@@ -20,6 +20,7 @@ typedef struct CUstream_st *CUstream;
 typedef struct CUevent_st *CUevent;
 typedef int CUdevice_attribute, CUfunction_attribute, CUjit_option;
 typedef int CUstreamCaptureStatus;
+typedef void (*CUhostFn)(void *);
 typedef uint32_t cuuint32_t;
 typedef uint64_t cuuint64_t;
 typedef int CUtensorMapDataType, CUtensorMapInterleave, CUtensorMapSwizzle;

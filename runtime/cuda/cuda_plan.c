@@ -2,6 +2,7 @@
 
 #include "compiler/pipeline.h"
 #include "runtime/cuda/cuda_maps.h"
+#include "runtime/cuda/work_order.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -160,70 +161,17 @@ static enum heddle_status upload_runs(struct cuda_plan *c, struct sm90_args *arg
 
 // ---- order of work ------------------------------------------------------------------------------
 
-struct work {
-    uint32_t item;
-    int64_t section, tiles;
-};
-
-static int by_section_and_length(const void *a, const void *b) {
-    const struct work *x = a, *y = b;
-    if (x->section != y->section)
-        return x->section < y->section ? -1 : 1;
-    if (x->tiles != y->tiles)
-        return x->tiles > y->tiles ? -1 : 1;
-    return (x->item > y->item) - (x->item < y->item);
-}
-
-static int64_t list_tiles(const struct plan *plan, int64_t list) {
-    const struct abi_launch *launch = &plan->launch;
-    int64_t tiles = 0;
-    for (int64_t i = launch->run_begin[list]; i < launch->run_begin[list + 1]; i++) {
-        const int32_t *count = launch->runs[i].count;
-        tiles += (int64_t)count[0] * count[1] * count[2];
-    }
-    return tiles;
-}
-
-// Sections of key/value heads whose K and V stay in the second-level cache; longest items first
-// inside, so that blocks end together.
-static void sort_work(const struct plan *plan, struct work *work) {
-    enum { SECTION_BYTES = 32 << 20 };
-    int64_t boxes = plan->launch.box_count, group = plan->heads / plan->kv_heads;
-    int64_t head_bytes = 4 * plan->keys * plan->dim;
-    int64_t heads = SECTION_BYTES / head_bytes > 0 ? SECTION_BYTES / head_bytes : 1;
-    bool even = true;
-    for (int64_t i = 0; i < plan->batch * plan->heads * boxes; i++) {
-        int64_t row = i / boxes, batch = row / plan->heads, head = row % plan->heads / group;
-        int64_t list = plan->launch.list_of[row] * boxes + i % boxes;
-        work[i].item = (uint32_t)i;
-        work[i].section = (batch * plan->kv_heads + head) / heads;
-        work[i].tiles = list_tiles(plan, list);
-        even &= work[i].tiles == work[0].tiles;
-    }
-    if (!even)
-        qsort(work, (size_t)(plan->batch * plan->heads * boxes), sizeof *work,
-              by_section_and_length);
-}
-
 static enum heddle_status upload_order(struct cuda_plan *c, struct sm90_args *args,
                                        struct error *error) {
     const struct plan *plan = c->plan;
     int64_t items = plan->batch * plan->heads * plan->launch.box_count;
     if (items > INT32_MAX)
         return error_set(error, HEDDLE_LIMIT, "the problem has too many query tiles for a GPU");
-    struct work *work = malloc((size_t)items * sizeof *work);
     uint32_t *order = malloc((size_t)items * sizeof *order);
-    enum heddle_status status = HEDDLE_OK;
-    if (work && order) {
-        sort_work(plan, work);
-        for (int64_t i = 0; i < items; i++)
-            order[i] = work[i].item;
-        status =
-            upload(c, order, (size_t)items * sizeof *order, (CUdeviceptr *)&args->order, error);
-    } else {
-        status = error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the order of work");
-    }
-    free(work);
+    enum heddle_status status =
+        order && cuda_work_order(plan, order)
+            ? upload(c, order, (size_t)items * sizeof *order, (CUdeviceptr *)&args->order, error)
+            : error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the order of work");
     free(order);
     args->items = (int32_t)items;
     return status;

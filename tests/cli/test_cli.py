@@ -327,6 +327,99 @@ def test_explain(cli):
     assert cli.json("explain", WINDOW, "--axes", "i=1000000")["kept_pairs"] > 0
 
 
+def test_explain_boxes(cli):
+    grid = ["explain", pattern_file("neighborhood2d"), "--axes", "y=32,x=32"]
+    for target in ("cpu", "cuda"):
+        result = cli.json(*grid, "--target", target)
+        chosen = [one for one in result["candidates"] if one["chosen"]]
+        assert len(chosen) == 1 and len(result["candidates"]) > 1, result["candidates"]
+        assert all(chosen[0][box] == result[box] for box in ("query_tile", "key_tile"))
+        least = min(one["row_ms"] for one in result["candidates"])
+        assert chosen[0]["row_ms"] * 0.99 <= least, result["candidates"]
+        # So few items are all in the sample.
+        for kind in ("full_tiles", "partial_tiles"):
+            assert abs(chosen[0][kind] * result["items"] - result[kind]) < 1e-3, result
+        text = cli.out(*grid, "--target", target)
+        assert text.count("  chosen\n") == 1 and "8 x 8" in text, text
+
+
+def test_explain_time(cli):
+    window = ["explain", WINDOW, "--heads", "24", "--dim", "128", "--target", "cuda"]
+    result = cli.json(*window, "--axes", "i=32768")
+    # Here without a GPU; where there is one, its name.
+    assert result["target"] == "cuda" and result["dtype"] == "bf16"
+    assert result["device_assumed"] == (result["device"] == "H100")
+    assert 0 < result["predicted_ms"] < result["predicted_dense_ms"] / 10
+    # Where dense attention is as fast: not below, and beyond.
+    least = result["beats_dense_from"]
+    assert 128 < least < 32768
+    for size, beats in ((least, True), (least // 2, False)):
+        result = cli.json(*window, "--axes", f"i={size}")
+        assert (result["predicted_ms"] < 0.98 * result["predicted_dense_ms"]) == beats, size
+        # From below, it is found by going up.
+        assert result["beats_dense_from"] == least, size
+    assert f"not be beaten below about i = {least}" in cli.out(*window, "--axes", "i=32768")
+    full = ["explain", pattern_file("full"), "--axes", "i=2048"]
+    for target in ("cpu", "cuda"):
+        assert cli.json(*full, "--target", target)["beats_dense_from"] is None
+    assert "not be beaten up to i = 32768" in cli.out(*full)
+    # A length that `require` refuses ends the search.
+    near = cli.json("explain", pattern_file("neighborhood1d"), "--axes", "x=8192", "--param", "win_x=1030",
+                    "--heads", "96", "--target", "cuda")
+    assert near["beats_dense_from"] == 2048, near
+
+
+def objects(text):
+    """JSON objects one after another."""
+    decoder, found = json.JSONDecoder(), []
+    while text.strip():
+        one, end = decoder.raw_decode(text.lstrip())
+        found.append(one)
+        text = text.lstrip()[end:]
+    return found
+
+
+def test_bench(cli):
+    flags = ["bench", WINDOW, "--heads", "2", "--repeat", "5", "--warmup", "1"]
+    result = cli.json(*flags, "--axes", "i=300", "--param", "before=9")
+    assert result["ms_least"] <= result["ms"] <= result["ms_most"] and result["repeats"] == 5
+    assert result["params"] == {"before": 9} and result["axes"] == [300]
+    assert "median of 5" in cli.out(*flags, "--axes", "i=300")
+    # A sweep: every combination, the last name fastest; in text a table.
+    sweep = ["--sweep", "before=5,300", "--sweep", "i=200,100"]
+    results = objects(cli.out(*flags, *sweep, "--json"))
+    assert [(r["params"]["before"], r["axes"][0]) for r in results] == \
+        [(5, 200), (5, 100), (300, 200), (300, 100)]
+    assert all(r["kept_pairs"] == 2 * int(window_mask(n, n, before, 0).sum())
+               for r in results for before, n in [(r["params"]["before"], r["axes"][0])])
+    lines = cli.out(*flags, *sweep).splitlines()
+    rows = [line.split() for line in lines[lines.index(next(x for x in lines if "least" in x)):]]
+    assert rows[0][:2] == ["before", "i"] and [row[:2] for row in rows[1:]] == \
+        [["5", "200"], ["5", "100"], ["300", "200"], ["300", "100"]]
+    results = objects(cli.out(*flags, "--axes", "i=64", "--sweep", "kv-heads=1,2", "--sweep",
+                              "dtype=fp32,bf16", "--json"))
+    assert [(r["kv_heads"], r["dtype"]) for r in results] == \
+        [(1, "fp32"), (1, "bf16"), (2, "fp32"), (2, "bf16")]
+    # A table of heads takes one value for all.
+    shifts = objects(cli.out("bench", pattern_file("strided"), "--axes", "i=999", "--heads", "2",
+                             "--sweep", "shift=0,1", "--json"))
+    assert [r["params"] for r in shifts] == [{"shift": 0}, {"shift": 1}]
+
+
+def test_bench_sweep_mistakes(cli):
+    for text, word in (("befor=1", "before"), ("before", "name=value"), ("before=1,,2", "empty"),
+                       ("before=1,x", "'x'"), ("i=8,0", "at least 1"), ("heads=2,z", "heads"),
+                       ("dtype=int8", "dtype"), ("scale=1", "scale")):
+        # Nothing is timed before the mistake is found.
+        said = cli.error(2, "bench", WINDOW, *([] if text[0] == "i" else ["--axes", "i=64"]), "--sweep",
+                         text)
+        assert word in said, (text, said)
+    assert cli.call("bench", WINDOW, "--axes", "i=64", "--sweep", "before=1,x", status=2)[0] == b""
+    for twice in (["before=1", "before=2"], ["i=1,2"], ["before=1", "after=2", "dim=8", "heads=1", "batch=1"]):
+        cli.error(2, "bench", WINDOW, "--axes", "i=64",
+                  *[part for text in twice for part in ("--sweep", text)])
+
+
 def test_compile(cli):
     assert "pattern window" in cli.out("compile", WINDOW, "--emit=ast")
     for stage in ("pattern", "facts", "schedule", "llvm", "asm"):

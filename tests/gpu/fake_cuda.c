@@ -5,6 +5,8 @@
 // tests in C link it and use fake_cuda.h.
 #include "tests/gpu/fake_cuda.h"
 
+#include <pthread.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -249,11 +251,6 @@ CUresult fake_MemcpyDtoH(void *to, CUdeviceptr from, size_t bytes) {
     memcpy(to, (void *)(uintptr_t)from, bytes);
     return CUDA_SUCCESS;
 }
-CUresult fake_StreamSynchronize(CUstream stream) {
-    CALL(StreamSynchronize);
-    (void)stream;
-    return CUDA_SUCCESS;
-}
 CUresult fake_StreamIsCapturing(CUstream stream, CUstreamCaptureStatus *status) {
     CALL(StreamIsCapturing);
     (void)stream;
@@ -273,9 +270,47 @@ CUresult fake_EventRecord(CUevent event, CUstream stream) {
     (void)stream;
     return CUDA_SUCCESS;
 }
+// The stream waits for the host's function on a thread of its own; nothing else runs on the stream,
+// so that only who synchronises has to wait for it.
+static struct waiting {
+    bool is;
+    pthread_t thread;
+    CUhostFn function;
+    void *context;
+} waiting;
+
+static void *run_waiting(void *unused) {
+    waiting.function(waiting.context);
+    return unused;
+}
+
+static void wait_for_stream(void) {
+    if (waiting.is)
+        pthread_join(waiting.thread, NULL);
+    waiting.is = false;
+}
+
+CUresult fake_LaunchHostFunc(CUstream stream, CUhostFn function, void *context) {
+    CALL(LaunchHostFunc);
+    (void)stream;
+    wait_for_stream();
+    note("hold");
+    waiting.function = function;
+    waiting.context = context;
+    waiting.is = pthread_create(&waiting.thread, NULL, run_waiting, NULL) == 0;
+    return waiting.is ? CUDA_SUCCESS : 1;
+}
+
+CUresult fake_StreamSynchronize(CUstream stream) {
+    (void)stream;
+    wait_for_stream(); // also where it fails: what the host's function reads may go then
+    CALL(StreamSynchronize);
+    return CUDA_SUCCESS;
+}
 CUresult fake_EventSynchronize(CUevent event) {
     CALL(EventSynchronize);
     (void)event;
+    wait_for_stream();
     return mode_is("crash") ? 700 : CUDA_SUCCESS;
 }
 CUresult fake_EventElapsedTime(float *ms, CUevent begin, CUevent end) {

@@ -98,14 +98,41 @@ def falls_back_once(fake):
         assert not any("still held" in note for note in notes), f"{call}: {notes}"
 
 
-def launches(fake, *more, blocks=3, count=1, several_maps=False, **problem):
+def launch_of(blocks):
+    return f"launch {blocks} 1 1 x 384 1 1, large"
+
+
+def launches(fake, *more, blocks=3, several_maps=False, **problem):
     status, out, said, notes = fake.run("ok", "--target", "cuda", *more, **problem)
     assert status == 0, f"exit status {status}\n{said}"
     assert "Fake GPU" in out, out
-    launch = f"launch {blocks} 1 1 x 384 1 1, large"
     place = ["launch 1 1 1 x 960 1 1, small"] if several_maps else []      # once: they stay the same
     unloaded = ["unloaded"] * (1 + several_maps)
-    assert notes == place + [launch] * count + unloaded + ["released"], notes
+    assert notes == place + [launch_of(blocks)] + unloaded + ["released"], notes
+
+
+def batches(repeat):
+    """Notes of that many timed runs: the stream is held before 32 of them, and before the rest."""
+    return [note for first in range(0, repeat, 32)
+            for note in ["hold"] + [launch_of(3)] * min(32, repeat - first)]
+
+
+def queues_ahead(fake, command, repeat, untimed):
+    status, _, said, notes = fake.call("ok", command, pattern_file("window"), "--axes", "i=1000",
+                                       "--target", "cuda", "--repeat", str(repeat))
+    assert status == 0, f"exit status {status}\n{said}"
+    expected = [launch_of(3)] * untimed + batches(repeat) + ["unloaded", "released"]
+    assert notes == expected, notes
+
+
+def sweeps(fake):
+    status, out, said, notes = fake.call(
+        "ok", "bench", pattern_file("window"), "--heads", "2", "--target", "cuda", "--warmup", "1",
+        "--repeat", "2", "--sweep", "i=1000,2000", "--json")
+    assert status == 0, f"exit status {status}\n{said}"
+    assert out.count('"ms": 0.5,') == 2 and "[1000]" in out and "[2000]" in out, out
+    one = [launch_of(3), "hold", launch_of(3), launch_of(3), "unloaded"]
+    assert notes == one * 2 + ["released"], notes
 
 
 def lists_devices(fake):
@@ -116,6 +143,16 @@ def lists_devices(fake):
     status, out, _, _ = fake.call("ok", "devices", "--json")
     second = json.loads(out[out.index("}") + 1:])
     assert second["target"] == "cuda" and second["usable"], out
+
+
+def explains(fake):
+    """Nothing runs, so no context is held; without a GPU of the kind, --target cuda takes one on paper."""
+    for mode, more, words in (("ok", [], "cuda: Fake GPU"), ("ok", ["--dtype", "fp32"], "cpu:"),
+                              ("old_gpu", [], "cpu:"),
+                              ("no_device", ["--target", "cuda"], "H100 assumed")):
+        status, out, said, notes = fake.call(mode, "explain", pattern_file("window"), "--axes",
+                                             "i=1000", *more)
+        assert status == 0 and words in out and not said and not notes, (mode, out, said, notes)
 
 
 def refuses_fp32(fake):
@@ -135,7 +172,9 @@ def main():
         tests.case("--target cuda, each call fails once", lambda: fails_once(fake))
         tests.case("--target auto, each call fails once", lambda: falls_back_once(fake))
         tests.case("a launch", lambda: launches(fake))
-        tests.case("several", lambda: launches(fake, "--repeat", "3", count=4))
+        tests.case("run, several", lambda: queues_ahead(fake, "run", 3, untimed=1))
+        tests.case("bench", lambda: queues_ahead(fake, "bench", 70, untimed=2))
+        tests.case("bench, a sweep", lambda: sweeps(fake))
         tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
         tests.case("batches", lambda: launches(
             fake, "--batch", "3", "--dim", "100", several_maps=True))
@@ -144,6 +183,7 @@ def main():
             pattern="neighborhood2d", axes="y=50,x=40", several_maps=True))
         tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200"))
         tests.case("devices", lambda: lists_devices(fake))
+        tests.case("explain", lambda: explains(fake))
         tests.case("fp32", lambda: refuses_fp32(fake))
     return tests.finish()
 

@@ -1,0 +1,189 @@
+#include "cli/outlook.h"
+
+#include "cli/command.h"
+#include "cli/measure.h"
+#include "cli/progress.h"
+#include "cli/target.h"
+#include "runtime/cost.h"
+#include "runtime/cpu_device.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+// ---- dense attention ----------------------------------------------------------------------------
+
+static int workers_of(const struct problem *problem) {
+    struct cpu_device cpu;
+    if (problem->target->kind == HEDDLE_TARGET_CUDA)
+        return problem->target->device.processors;
+    cpu_device_query(&cpu);
+    return cpu.threads;
+}
+
+// A gain of less is lost in what predictions are off by.
+static bool is_faster(const struct prediction *prediction) {
+    return prediction->ms < 0.98 * prediction->dense_ms;
+}
+
+// With another size of the first axis. False where the pattern has no such problem: a `require`
+// fails, or an input has the old size.
+static bool beats_at(const struct problem *problem, const struct plan *plan, int64_t size,
+                     bool *out_beats) {
+    struct heddle_problem spec = problem->spec;
+    struct plan *other;
+    struct prediction prediction;
+    struct error error = {0};
+    spec.sizes[0] = size;
+    bool made = plan_create(problem->program, &spec, &plan->options, &other, &error) == HEDDLE_OK &&
+                predict(other, workers_of(problem), &prediction);
+    *out_beats = made && is_faster(&prediction);
+    plan_destroy(other);
+    error_finish(&error);
+    return made;
+}
+
+// Down to where dense attention is as fast.
+static void halve(const struct problem *problem, const struct plan *plan, struct outlook *out) {
+    bool beats = true;
+    while (beats && out->least > 1 && beats_at(problem, plan, out->least / 2, &beats)) {
+        out->least /= 2;
+        out->from = beats ? out->least : out->from;
+    }
+}
+
+// Up to where dense attention no longer is as fast; planning takes longer at each step.
+static void twice(const struct problem *problem, const struct plan *plan, struct outlook *out) {
+    enum { MOST_STEPS = 4, MOST_TOKENS = 1 << 20 };
+    bool beats = false;
+    for (int i = 1; !beats && i <= MOST_STEPS && plan->keys << i <= MOST_TOKENS; i++) {
+        if (!beats_at(problem, plan, 2 * out->most, &beats))
+            return;
+        out->most *= 2;
+        out->from = beats ? out->most : 0;
+    }
+}
+
+int outlook_of(const struct problem *problem, const struct plan *plan, struct outlook *out) {
+    *out = (struct outlook){.axis = problem->program->pattern->axes[0]};
+    if (!predict(plan, workers_of(problem), &out->now)) {
+        complain("no memory to predict a time");
+        return EXIT_DEVICE;
+    }
+    int64_t size = problem->spec.sizes[0];
+    out->least = out->most = size;
+    out->from = is_faster(&out->now) ? size : 0;
+    struct progress progress;
+    progress_begin(&progress, "comparing with dense attention", 0);
+    if (is_faster(&out->now))
+        halve(problem, plan, out);
+    else
+        twice(problem, plan, out);
+    progress_end(&progress);
+    return EXIT_DONE;
+}
+
+static const char *device_text(const struct plan *plan) {
+    const char *name = cost_device_of(plan->options.target).name;
+    return name ? name : "this CPU";
+}
+
+static void dense_text(const struct outlook *outlook, const struct plan *plan) {
+    const struct prediction *now = &outlook->now;
+    printf("predicted    about %.3g ms on %s, against %.3g ms dense (%.3g times as fast)\n",
+           now->ms, device_text(plan), now->dense_ms, now->dense_ms / now->ms);
+    if (outlook->from == 0)
+        printf("dense        will not be beaten up to %s = %" PRId64 "\n", outlook->axis,
+               outlook->most);
+    else if (outlook->from == outlook->least)
+        printf("dense        beaten from %s = %" PRId64 " on, or less\n", outlook->axis,
+               outlook->from);
+    else
+        printf("dense        will not be beaten below about %s = %" PRId64 "\n", outlook->axis,
+               outlook->from);
+}
+
+// ---- boxes --------------------------------------------------------------------------------------
+
+static int by_cost(const void *a, const void *b) {
+    const struct plan_candidate *x = *(const struct plan_candidate *const *)a,
+                                *y = *(const struct plan_candidate *const *)b;
+    if (x->row_ms != y->row_ms)
+        return x->row_ms < y->row_ms ? -1 : 1;
+    return (x > y) - (x < y);
+}
+
+static const struct basis *basis_of(const struct plan *plan, const struct plan_candidate *one) {
+    return &plan->program->facts->bases[one->basis];
+}
+
+static void candidate_text(const struct plan *plan, const struct plan_candidate *one) {
+    const struct basis *basis = basis_of(plan, one);
+    struct shape_text query = shape_text(one->query_tile, basis->axis_count),
+                      key = shape_text(one->key_tile, basis->axis_count);
+    printf("             %-8s %-14s %-14s %9.1f %9.1f %9.4f%s\n", basis->name, query.text, key.text,
+           one->full, one->partial, 1e3 * one->row_ms,
+           one == plan->candidates + plan->chosen ? "  chosen" : "");
+}
+
+static const struct plan_candidate **ranked(const struct plan *plan) {
+    int count = plan->candidate_count;
+    const struct plan_candidate **ranks = calloc((size_t)count, sizeof *ranks);
+    for (int i = 0; ranks && i < count; i++)
+        ranks[i] = &plan->candidates[i];
+    if (ranks)
+        qsort(ranks, (size_t)count, sizeof *ranks, by_cost);
+    return ranks;
+}
+
+static void candidates_text(const struct plan *plan) {
+    enum { SHOWN = 8 };
+    const struct plan_candidate **ranks = ranked(plan);
+    if (!ranks)
+        return;
+    printf("boxes        %-8s %-14s %-14s %9s %9s %9s\n", "basis", "query", "key", "full",
+           "partial", "us a row");
+    int shown = 0; // the chosen one may cost a little more than the best
+    for (int i = 0; i < plan->candidate_count; i++)
+        if (i < SHOWN || ranks[i] == plan->candidates + plan->chosen) {
+            candidate_text(plan, ranks[i]);
+            shown++;
+        }
+    if (plan->candidate_count > shown)
+        printf("             and %d more\n", plan->candidate_count - shown);
+    free(ranks);
+}
+
+void outlook_text(const struct outlook *outlook, const struct plan *plan) {
+    candidates_text(plan);
+    dense_text(outlook, plan);
+}
+
+static void candidates_json(struct json *json, const struct plan *plan) {
+    json_begin(json, "candidates", '[');
+    for (int i = 0; i < plan->candidate_count; i++) {
+        const struct plan_candidate *one = &plan->candidates[i];
+        const struct basis *basis = basis_of(plan, one);
+        int first = ABI_AXES - basis->axis_count;
+        json_begin(json, NULL, '{');
+        json_text(json, "basis", basis->name);
+        json_ints(json, "query_tile", one->query_tile + first, basis->axis_count);
+        json_ints(json, "key_tile", one->key_tile + first, basis->axis_count);
+        json_real(json, "full_tiles", one->full);
+        json_real(json, "partial_tiles", one->partial);
+        json_real(json, "row_ms", one->row_ms);
+        json_bool(json, "chosen", i == plan->chosen);
+        json_end(json, '{');
+    }
+    json_end(json, '[');
+}
+
+void outlook_json(struct json *json, const struct outlook *outlook, const struct plan *plan) {
+    candidates_json(json, plan);
+    json_real(json, "predicted_ms", outlook->now.ms);
+    json_real(json, "predicted_dense_ms", outlook->now.dense_ms);
+    if (outlook->from)
+        json_int(json, "beats_dense_from", outlook->from);
+    else
+        json_null(json, "beats_dense_from");
+}
