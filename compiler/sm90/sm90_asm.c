@@ -87,6 +87,13 @@ void sm90_shared_store4(struct sm90_emit *e, LLVMValueRef at, int64_t offset,
     sm90_asm(e, NULL, "st.shared.v4.b32 [$0], {$1, $2, $3, $4};", "r,r,r,r,r,~{memory}", args, 5);
 }
 
+LLVMValueRef sm90_from_lane(struct sm90_emit *e, LLVMValueRef x, int distance) {
+    LLVMValueRef args[] = {x, sm90_i32(e, distance)};
+    LLVMTypeRef type = LLVMTypeOf(x);
+    return sm90_asm(e, type, "shfl.sync.bfly.b32 $0, $1, $2, 31, 0xffffffff;",
+                    type == e->unit->f32 ? "=f,f,n" : "=r,r,n", args, 2);
+}
+
 LLVMValueRef sm90_thread(struct sm90_emit *e) {
     return sm90_asm(e, e->unit->i32, "mov.u32 $0, %tid.x;", "=r", NULL, 0);
 }

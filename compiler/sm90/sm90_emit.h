@@ -74,6 +74,8 @@ LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offs
 // The same where LLVM may share or drop the load: what a barrier has made visible for long.
 LLVMValueRef sm90_shared_field(struct sm90_emit *e, LLVMValueRef at, int64_t offset);
 void sm90_shared_store4(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMValueRef *values);
+// The value (f32 or i32) of the lane whose number differs in the bits of `distance`.
+LLVMValueRef sm90_from_lane(struct sm90_emit *e, LLVMValueRef x, int distance);
 LLVMValueRef sm90_thread(struct sm90_emit *e); // tid.x, opaque to hoisting
 LLVMValueRef sm90_block(struct sm90_emit *e);
 LLVMValueRef sm90_block_count(struct sm90_emit *e);

@@ -13,7 +13,7 @@ struct store {
     struct sm90_emit *e;
     const struct sm90_item *item;
     struct sm90_rows rows;
-    LLVMValueRef thread, head, batch;
+    LLVMValueRef quad_lane, head, batch;
 };
 
 static LLVMValueRef real(struct sm90_emit *e, double value) {
@@ -27,7 +27,7 @@ static void store_at(struct sm90_emit *e, LLVMValueRef address, int64_t offset,
     LLVMBuildStore(e->b, value, to);
 }
 
-static LLVMValueRef wide(struct sm90_emit *e, LLVMValueRef value) {
+static LLVMValueRef wide_int(struct sm90_emit *e, LLVMValueRef value) {
     return LLVMBuildSExt(e->b, value, e->unit->i64, "");
 }
 
@@ -59,8 +59,7 @@ static void store_lse(struct store *s, LLVMValueRef row, LLVMValueRef value) {
     struct sm90_emit *e = s->e;
     LLVMTypeRef i64 = e->unit->i64;
     LLVMValueRef base = SM90_ARG(e, lse, i64);
-    LLVMValueRef quad = LLVMBuildAnd(e->b, s->thread, sm90_i32(e, 3), "");
-    LLVMValueRef mine = LLVMBuildICmp(e->b, LLVMIntEQ, quad, sm90_i32(e, 0), "");
+    LLVMValueRef mine = LLVMBuildICmp(e->b, LLVMIntEQ, s->quad_lane, sm90_i32(e, 0), "");
     mine = LLVMBuildAnd(e->b, mine, LLVMBuildICmp(e->b, LLVMIntNE, base, llvm_int(i64, 0), ""), "");
     struct llvm_if test;
     llvm_if_begin(e->unit, &test, mine, "lse");
@@ -76,11 +75,12 @@ static void store_lse(struct store *s, LLVMValueRef row, LLVMValueRef value) {
 static void store_pair(struct store *s, LLVMValueRef at, int j, LLVMValueRef pair) {
     struct sm90_emit *e = s->e;
     int left = e->spec->dim - 8 * j;
+    at = sm90_global(e, at, s->quad_lane, 4);
     if (left >= 8) {
         store_at(e, at, 16 * (int64_t)j, pair);
         return;
     }
-    LLVMValueRef column = sm90_mul_const(e, LLVMBuildAnd(e->b, s->thread, sm90_i32(e, 3), ""), 2);
+    LLVMValueRef column = sm90_mul_const(e, s->quad_lane, 2);
     for (int i = 0; i < 2; i++) {
         LLVMValueRef bits = LLVMBuildLShr(e->b, pair, sm90_i32(e, 16 * i), "");
         struct llvm_if test;
@@ -93,28 +93,79 @@ static void store_pair(struct store *s, LLVMValueRef at, int j, LLVMValueRef pai
     }
 }
 
+// Four lanes hold a row's words [j][lane]; afterwards lane t has [t][0 .. 3], which are 16 bytes
+// side by side. Written as they were, a warp's store would touch half a sector in each of 8 rows,
+// and those stores took a tenth of a short item's time.
+static void transpose_quad(struct store *s, LLVMValueRef *words) {
+    struct sm90_emit *e = s->e;
+    for (int step = 1; step <= 2; step++) {
+        LLVMValueRef upper =
+            LLVMBuildICmp(e->b, LLVMIntNE, LLVMBuildAnd(e->b, s->quad_lane, sm90_i32(e, step), ""),
+                          sm90_i32(e, 0), "");
+        for (int i = 0; i < 4; i++) {
+            if (i & step)
+                continue;
+            LLVMValueRef low = words[i], high = words[i + step];
+            LLVMValueRef theirs =
+                sm90_from_lane(e, LLVMBuildSelect(e->b, upper, low, high, ""), step);
+            words[i] = LLVMBuildSelect(e->b, upper, theirs, low, "");
+            words[i + step] = LLVMBuildSelect(e->b, upper, high, theirs, "");
+        }
+    }
+}
+
+// Columns 32 j + 8 (lane % 4) and the next seven, for j below `count`.
+static void store_words(struct store *s, LLVMValueRef at, int count, LLVMValueRef (*words)[4]) {
+    struct sm90_emit *e = s->e;
+    LLVMTypeRef i64 = e->unit->i64;
+    at = sm90_global(e, at, s->quad_lane, 16);
+    LLVMValueRef rest = LLVMBuildAnd(e->b, at, llvm_int(i64, 15), "");
+    struct llvm_if test;
+    llvm_if_begin(e->unit, &test, LLVMBuildICmp(e->b, LLVMIntEQ, rest, llvm_int(i64, 0), ""),
+                  "aligned");
+    for (int j = 0; j < count; j++) {
+        LLVMValueRef to = sm90_add_const(e, at, 64 * (int64_t)j);
+        LLVMValueRef args[] = {to, words[j][0], words[j][1], words[j][2], words[j][3]};
+        sm90_asm(e, NULL, "st.global.v4.b32 [$0], {$1, $2, $3, $4};", "l,r,r,r,r,~{memory}", args,
+                 5);
+    }
+    llvm_if_else(&test);
+    for (int i = 0; i < 4 * count; i++)
+        store_at(e, at, 64 * (int64_t)(i / 4) + 4 * (i % 4), words[i / 4][i % 4]);
+    llvm_if_end(&test);
+}
+
+static LLVMValueRef output_word(struct store *s, int row, int j, LLVMValueRef inverse,
+                                const LLVMValueRef *output) {
+    struct sm90_emit *e = s->e;
+    const LLVMValueRef *pair = &output[4 * j + 2 * row];
+    return sm90_pack_pair(e, LLVMBuildFMul(e->b, pair[0], inverse, ""),
+                          LLVMBuildFMul(e->b, pair[1], inverse, ""));
+}
+
 static void store_row(struct store *s, int row, LLVMValueRef inverse, LLVMValueRef lse,
                       const LLVMValueRef *output) {
     struct sm90_emit *e = s->e;
     LLVMTypeRef i64 = e->unit->i64;
+    LLVMValueRef words[SM90_MAX_OUTPUT / 4];
+    int count = e->output_count / 4, wide = e->spec->dim / 32;
+    for (int j = 0; j < count; j++)
+        words[j] = output ? output_word(s, row, j, inverse, output) : sm90_i32(e, 0);
+    for (int j = 0; j < wide && output; j++)
+        transpose_quad(s, &words[4 * j]);
     struct llvm_if test;
     llvm_if_begin(e->unit, &test, row_exists(s, row), "row");
-    LLVMValueRef token = wide(e, sm90_token(e, s->rows.position[row]));
+    LLVMValueRef token = wide_int(e, sm90_token(e, s->rows.position[row]));
     LLVMValueRef at = LLVMBuildSub(e->b, token, SM90_ARG(e, query_offset, i64), "");
     store_lse(s, at, lse);
     const LLVMValueRef strides[] = {SM90_ARG(e, o_batch_stride, i64),
                                     SM90_ARG(e, o_head_stride, i64),
                                     SM90_ARG(e, o_token_stride, i64)};
     LLVMValueRef to = row_address(s, SM90_ARG(e, o, i64), at, strides, 2);
-    LLVMValueRef lane = LLVMBuildAnd(e->b, s->thread, sm90_i32(e, 3), "");
-    to = sm90_global(e, to, lane, 4);
-    for (int j = 0; j < e->output_count / 4; j++) {
-        LLVMValueRef pair = sm90_i32(e, 0);
-        if (output)
-            pair = sm90_pack_pair(e, LLVMBuildFMul(e->b, output[4 * j + 2 * row], inverse, ""),
-                                  LLVMBuildFMul(e->b, output[4 * j + 2 * row + 1], inverse, ""));
-        store_pair(s, to, j, pair);
-    }
+    if (wide)
+        store_words(s, to, wide, (LLVMValueRef(*)[4])words);
+    for (int j = 4 * wide; j < count; j++)
+        store_pair(s, to, j, words[j]);
     llvm_if_end(&test);
 }
 
@@ -147,10 +198,11 @@ void sm90_store_item(struct sm90_emit *e, const struct sm90_item *item,
         if (softmax)
             finish_row(e, softmax, row, &inverse[row], &lse[row]);
     }
-    s.thread = sm90_thread(e);
-    s.rows = sm90_rows_place(e, item, s.thread);
-    s.head = wide(e, sm90_head_field(e, item, offsetof(struct sm90_head, head)));
-    s.batch = wide(e, sm90_head_field(e, item, offsetof(struct sm90_head, batch)));
+    LLVMValueRef thread = sm90_thread(e);
+    s.quad_lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 3), "");
+    s.rows = sm90_rows_place(e, item, thread);
+    s.head = wide_int(e, sm90_head_field(e, item, offsetof(struct sm90_head, head)));
+    s.batch = wide_int(e, sm90_head_field(e, item, offsetof(struct sm90_head, batch)));
     for (int row = 0; row < SM90_ROWS; row++)
         store_row(&s, row, inverse[row], lse[row], output);
 }

@@ -21,12 +21,6 @@ static LLVMValueRef power_of_two(struct sm90_emit *e, LLVMValueRef x) {
     return sm90_pure(e, e->unit->f32, "ex2.approx.ftz.f32 $0, $1;", "=f,f", &x, 1);
 }
 
-static LLVMValueRef from_lane(struct sm90_emit *e, LLVMValueRef x, int distance) {
-    LLVMValueRef args[] = {x, sm90_i32(e, distance)};
-    return sm90_asm(e, e->unit->f32, "shfl.sync.bfly.b32 $0, $1, $2, 31, 0xffffffff;", "=f,f,r",
-                    args, 2);
-}
-
 // The greatest logit of a row: over this thread's, then over the four threads that share the row.
 static LLVMValueRef row_maximum(struct sm90_emit *e, const LLVMValueRef *logits, int row) {
     LLVMValueRef parts[4] = {NULL};
@@ -35,8 +29,8 @@ static LLVMValueRef row_maximum(struct sm90_emit *e, const LLVMValueRef *logits,
         parts[i % 4] = parts[i % 4] ? larger(e, parts[i % 4], x) : x;
     }
     LLVMValueRef most = larger(e, larger(e, parts[0], parts[1]), larger(e, parts[2], parts[3]));
-    most = larger(e, most, from_lane(e, most, 1));
-    return larger(e, most, from_lane(e, most, 2));
+    most = larger(e, most, sm90_from_lane(e, most, 1));
+    return larger(e, most, sm90_from_lane(e, most, 2));
 }
 
 void sm90_softmax_begin(struct sm90_emit *e, struct sm90_softmax *softmax) {
@@ -128,6 +122,6 @@ void sm90_rescale(struct sm90_emit *e, const struct sm90_softmax *softmax, LLVMV
 }
 
 LLVMValueRef sm90_row_total(struct sm90_emit *e, LLVMValueRef sum) {
-    sum = LLVMBuildFAdd(e->b, sum, from_lane(e, sum, 1), "");
-    return LLVMBuildFAdd(e->b, sum, from_lane(e, sum, 2), "");
+    sum = LLVMBuildFAdd(e->b, sum, sm90_from_lane(e, sum, 1), "");
+    return LLVMBuildFAdd(e->b, sum, sm90_from_lane(e, sum, 2), "");
 }
