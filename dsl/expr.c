@@ -80,8 +80,9 @@ static uint8_t leaf_deps(const struct expr *node) {
     switch (node->op) {
     case OP_COORD:
     case OP_TOKEN:
-    case OP_PLACE:
         return node->payload.ref.side == SIDE_QUERY ? DEP_QUERY : DEP_KEY;
+    case OP_PLACE:
+        return node->payload.ref.side == PLACE_OF_LIST ? DEP_KEY : DEP_QUERY;
     case OP_HEAD:
     case OP_KV_HEAD:
     case OP_TABLE:

@@ -34,6 +34,8 @@ enum { EXPR_DEPTH_LIMIT = 3000, EXPR_WEIGHT_LIMIT = 1000000 };
 enum type { TYPE_BOOL, TYPE_INT, TYPE_REAL };
 
 enum side { SIDE_QUERY, SIDE_KEY };
+// Whose place a leaf OP_PLACE is (compiler/analyse/basis.h).
+enum place_of { PLACE_OF_ITEM, PLACE_OF_LIST, PLACE_OF_TILE };
 
 enum op {
 #define OP(name, ...) OP_##name,
@@ -67,7 +69,7 @@ struct expr {
         double r;  // OP_REAL
         struct {
             uint16_t index; // axis, parameter, input, map or variable number
-            uint16_t side;  // enum side, for coordinates and tokens
+            uint16_t side;  // enum side, for coordinates and tokens; enum place_of
         } ref;
     } payload;
     struct span span; // where it was first written

@@ -52,6 +52,9 @@ static void print_indices(struct printer *p, const char *name, const struct expr
     strbuf_puts(p->out, "]");
 }
 
+static const char *const place_names[] = {
+    [PLACE_OF_ITEM] = "item", [PLACE_OF_LIST] = "list", [PLACE_OF_TILE] = "tile"};
+
 static void print_variable(struct printer *p, unsigned index) {
     strbuf_printf(p->out, "e%u", index);
 }
@@ -121,8 +124,7 @@ static void print_leaf(struct printer *p, const struct expr *node, int outer) {
         print_variable(p, index);
         break;
     case OP_PLACE:
-        strbuf_printf(p->out, "%s%u", node->payload.ref.side == SIDE_QUERY ? "item" : "list",
-                      index);
+        strbuf_printf(p->out, "%s%u", place_names[node->payload.ref.side], index);
         break;
     case OP_RESIDUE:
         strbuf_printf(p->out, "residue%u", index);

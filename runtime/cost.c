@@ -110,7 +110,10 @@ static double mask_cost(const struct plan *plan, const struct constants *c,
                         const struct mask_ops *ops) {
     if (!on_gpu(plan))
         return c->intervals;
-    double by_pair = c->operation * mask_ops_per_pair(ops->keep, plan);
+    double per_pair = mask_ops_per_pair(ops->keep, plan);
+    if (!mask_ops_one_row(plan))
+        per_pair += mask_ops_per_pair(ops->pinned, plan);
+    double by_pair = c->operation * per_pair;
     double added = (ops->intervals ? c->intervals : 0.0) + by_pair;
     return added * h100_pair_ms(MASK_DIM) / h100_pair_ms(plan->dim);
 }

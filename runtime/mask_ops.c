@@ -65,12 +65,14 @@ bool mask_ops_count(const struct plan *plan, struct mask_ops *out) {
     c.axes = calloc(pattern->graph->count, 1);
     if (!c.axes)
         return false;
-    c.by_axes = out->keep;
-    for (int i = 0; i < mask->count; i++)
-        if (mask->parts[i].solved)
+    for (int i = 0; i < mask->count; i++) {
+        const struct interval_part *part = &mask->parts[i];
+        c.by_axes = part->pinned ? out->pinned : out->keep;
+        if (part->solved)
             out->intervals = true;
-        else
-            count(&c, mask->parts[i].keep);
+        if (!part->solved || part->pinned)
+            count(&c, part->keep);
+    }
     out->scored = pattern->score != NULL;
     c.by_axes = out->score;
     memset(c.axes, 0, pattern->graph->count);
@@ -78,6 +80,13 @@ bool mask_ops_count(const struct plan *plan, struct mask_ops *out) {
         count(&c, pattern->score);
     free(c.axes);
     return true;
+}
+
+bool mask_ops_one_row(const struct plan *plan) {
+    int64_t rows = 1;
+    for (int a = 0; a < ABI_AXES - 1; a++)
+        rows *= plan->launch.tile[a];
+    return rows == 1;
 }
 
 double mask_ops_per_pair(const double *by_axes, const struct plan *plan) {

@@ -15,6 +15,7 @@ enum { AXES_SETS = 1 << (2 * ABI_AXES) }; // bit a: query axis a; bit ABI_AXES +
 struct mask_ops {                             // of one pattern in one basis
     bool intervals, scored;                   // conjuncts by intervals; a score
     double keep[AXES_SETS], score[AXES_SETS]; // operations by the axes they depend on
+    double pinned[AXES_SETS]; // of conjuncts that are intervals to tiles of one row of keys only
 };
 
 // For plan->basis. False: no memory.
@@ -22,5 +23,7 @@ bool mask_ops_count(const struct plan *plan, struct mask_ops *out);
 
 // Operations per pair, of `keep` or `score` above, with the plan's boxes.
 double mask_ops_per_pair(const double *by_axes, const struct plan *plan);
+// Do the plan's tiles have one position on every axis but the fastest?
+bool mask_ops_one_row(const struct plan *plan);
 
 #endif

@@ -93,6 +93,7 @@ struct placement {
     const struct pattern *pattern;
     const struct basis *basis;
     enum side item_side;
+    bool pinned; // list positions but the fastest are the tile's
 };
 
 static const struct expr *leaf(const struct placement *at, enum op op, int index, int side) {
@@ -101,7 +102,10 @@ static const struct expr *leaf(const struct placement *at, enum op op, int index
 }
 
 static const struct expr *place(const struct placement *at, int axis, int side) {
-    return leaf(at, OP_PLACE, axis, side != (int)at->item_side);
+    bool of_list = side != (int)at->item_side;
+    if (at->pinned && of_list && axis < ABI_AXES - 1)
+        return leaf(at, OP_PLACE, axis, PLACE_OF_TILE);
+    return leaf(at, OP_PLACE, axis, of_list ? PLACE_OF_LIST : PLACE_OF_ITEM);
 }
 
 // Position along a basis axis before splitting.
@@ -177,6 +181,12 @@ static const struct expr *replace(void *context, const struct expr *node,
 
 const struct expr *basis_rewrite(const struct pattern *pattern, const struct basis *basis,
                                  enum side item_side, const struct expr *keep) {
-    struct placement at = {pattern, basis, item_side};
+    struct placement at = {pattern, basis, item_side, false};
+    return expr_rewrite(pattern->graph, keep, replace, &at);
+}
+
+const struct expr *basis_rewrite_pinned(const struct pattern *pattern, const struct basis *basis,
+                                        const struct expr *keep) {
+    struct placement at = {pattern, basis, SIDE_QUERY, true};
     return expr_rewrite(pattern->graph, keep, replace, &at);
 }

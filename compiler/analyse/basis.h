@@ -31,8 +31,13 @@ struct basis {
 int basis_list(const struct pattern *pattern, struct basis *bases);
 
 // `keep` over OP_PLACE leaves instead of coordinates and tokens. item_side says which side's
-// positions are the item's (side 0 of OP_PLACE); the other side's are the list's (side 1).
+// positions are the item's (side PLACE_OF_ITEM of OP_PLACE); the other side's are the list's.
 const struct expr *basis_rewrite(const struct pattern *pattern, const struct basis *basis,
                                  enum side item_side, const struct expr *keep);
+
+// The same for the query side and keys of a tile that has one position on every list axis but the
+// fastest: those positions are the tile's, known like the item's (PLACE_OF_TILE).
+const struct expr *basis_rewrite_pinned(const struct pattern *pattern, const struct basis *basis,
+                                        const struct expr *keep);
 
 #endif

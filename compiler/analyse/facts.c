@@ -72,7 +72,11 @@ static void add_parts(const struct pattern *pattern, const struct basis *basis,
     struct interval_part part = {.keep = keep};
     part.placed = basis_rewrite(pattern, basis, SIDE_QUERY, keep);
     struct rules rules = solve_rules(pattern->graph, part.placed, positive);
-    interval_sets(pattern->graph, &rules, &part);
+    if (!interval_sets(pattern->graph, &rules, &part) && basis->axis_count > 1) {
+        const struct expr *pinned = basis_rewrite_pinned(pattern, basis, keep);
+        rules = solve_rules(pattern->graph, pinned, positive);
+        part.pinned = interval_sets(pattern->graph, &rules, &part);
+    }
     if (!expr_is_bool(part.placed, true))
         out->parts[out->count++] = part;
 }

@@ -166,7 +166,7 @@ void intervals_print(const struct intervals *intervals, const struct expr_names 
             strbuf_puts(out, "\n");
         }
         for (int s = 0; s < part->set_count; s++) {
-            strbuf_puts(out, s ? "    or " : "  mask ");
+            strbuf_puts(out, s ? "    or " : part->pinned ? "  mask of a tile " : "  mask ");
             print_set(&part->sets[s], names, out);
         }
     }

@@ -10,6 +10,14 @@
 //     part 1   list2 in -inf .. item2
 //     part 2   list2 in -inf .. sink - 1   or   list2 in item2 - before + 1 .. inf
 //
+// A band whose width depends on the frame distance is no interval of the grid, but it is one of
+// each frame. So a part that is no union of products is looked at once more, as a tile sees it that
+// has one position on every axis but the fastest: its bounds are then computed once per query and
+// tile.
+//
+//   keep abs(q.x - k.x) <= size(x) >> abs(q.t - k.t)
+//     list2 in item2 - (size(x) >> abs(item1 - tile1)) .. item2 + (size(x) >> abs(item1 - tile1))
+//
 // Rules that exclude each other by a condition on the query (causal or not) share one product,
 // whose bounds are chosen by the condition.
 #ifndef HEDDLE_COMPILER_ANALYSE_INTERVALS_H
@@ -29,6 +37,7 @@ struct interval_part {                // a conjunct of the predicate
     struct interval_set *sets;        // the conjunct is their union
     int set_count;
     bool solved; // false: test it pair by pair
+    bool pinned; // solved for tiles of one position on every axis but the fastest; others: pairs
 };
 
 enum { MAX_INTERVAL_PARTS = 16, MAX_INTERVAL_SETS = 6 };

@@ -141,6 +141,8 @@ static void prepare(struct consumer *c, struct tile *tile) {
         return;
     tile->item.record = sm90_item_record(e, tile->items);
     tile->place = sm90_tile_read(e, tile->stage);
+    if (tile->partial)
+        sm90_fill_tile_intervals(e, &tile->item, &tile->place);
     tile->copy = sm90_fill_key_slots(e, &tile->item, &tile->place, tile->tiles);
 }
 

@@ -188,6 +188,8 @@ LLVMValueRef sm90_token(struct sm90_emit *e, const LLVMValueRef *position);
 void sm90_plan_slots(struct sm90_emit *e);
 bool sm90_predicate_is_costly(const struct pattern *pattern, struct arena *arena);
 void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item); // once per item
+void sm90_fill_tile_intervals(struct sm90_emit *e, const struct sm90_item *item,
+                              const struct sm90_tile_place *at); // once per partial tile
 // By all threads of a warpgroup; `count` numbers tiles. Gives the copy to read (NULL: no slots).
 LLVMValueRef sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
                                  const struct sm90_tile_place *at, LLVMValueRef count);

@@ -1,7 +1,8 @@
 // Conditions that keep, for each query, an interval of every key axis
 // (compiler/analyse/intervals.h):
 //
-//   once per item   lanes 0 .. 15 of a warp compute the ends for the warp's own 16 rows, and leave
+//   once per item   (or tile, where the ends depend on where the tile is)
+//                   lanes 0 .. 15 of a warp compute the ends for the warp's own 16 rows, and leave
 //                   them in shared memory as pairs [begin, end), 32 bits each
 //   per tile        a thread turns the ends of its two rows into bits, one per column
 //
@@ -15,6 +16,7 @@ enum { ROW_BYTES = 8, MOST_ENDS = 64, FAR = 1 << 30 };
 struct ends { // of one axis of a set
     const struct interval_set *set;
     int axis, at; // offset from intervals_at
+    bool of_tile; // change from tile to tile
 };
 
 struct sm90_intervals {
@@ -37,24 +39,39 @@ static bool add_part(struct sm90_intervals *intervals, const struct interval_par
                 return false;
             }
             intervals->ends[intervals->count] =
-                (struct ends){&part->sets[s], a, intervals->count * bytes};
+                (struct ends){&part->sets[s], a, intervals->count * bytes, part->pinned};
             intervals->count++;
         }
     return true;
+}
+
+// A part that was solved for tiles of one row of keys is of use where tiles are such.
+static bool fits_tiles(const struct sm90_emit *e, const struct interval_part *part) {
+    int rows = 1;
+    for (int a = 0; a < ABI_AXES - 1; a++)
+        rows *= e->spec->key_tile[a];
+    return part->solved && (!part->pinned || rows == 1);
 }
 
 int sm90_plan_intervals(struct sm90_emit *e, int room_bytes) {
     struct sm90_intervals *intervals = ARENA_NEW(e->arena, struct sm90_intervals);
     bool aligned = e->spec->axes == 1 || e->spec->key_tile[ABI_AXES - 1] % 8 == 0;
     for (int i = 0; i < e->mask->count && aligned; i++)
-        intervals->chosen[i] =
-            e->mask->parts[i].solved && add_part(intervals, &e->mask->parts[i], room_bytes);
+        intervals->chosen[i] = fits_tiles(e, &e->mask->parts[i]) &&
+                               add_part(intervals, &e->mask->parts[i], room_bytes);
     e->intervals = intervals;
     return intervals->count * SM90_QUERY_ROWS * ROW_BYTES;
 }
 
 bool sm90_has_intervals(const struct sm90_emit *e) {
     return e->intervals->count > 0;
+}
+
+bool sm90_has_tile_intervals(const struct sm90_emit *e) {
+    bool any = false;
+    for (int i = 0; i < e->intervals->count; i++)
+        any |= e->intervals->ends[i].of_tile;
+    return any;
 }
 
 bool sm90_is_interval(const struct sm90_emit *e, int part) {
@@ -77,9 +94,11 @@ static LLVMValueRef to_end(struct sm90_walk *w, const struct expr *bound, int mo
     return LLVMBuildTrunc(e->b, x, e->unit->i32, "");
 }
 
-void sm90_fill_intervals(struct sm90_emit *e, struct sm90_walk *w, LLVMValueRef row) {
+void sm90_fill_intervals(struct sm90_emit *e, struct sm90_walk *w, LLVMValueRef row, bool of_tile) {
     for (int i = 0; i < e->intervals->count; i++) {
         const struct ends *ends = &e->intervals->ends[i];
+        if (ends->of_tile != of_tile)
+            continue;
         LLVMValueRef args[] = {row_at(e, ends, row), to_end(w, ends->set->lower[ends->axis], 0),
                                to_end(w, ends->set->upper[ends->axis], 1)};
         sm90_asm(e, NULL, "st.shared.v2.b32 [$0], {$1, $2};", "r,r,r,~{memory}", args, 3);

@@ -95,7 +95,8 @@ static LLVMValueRef leaf(struct sm90_walk *w, const struct expr *node, const ava
     case OP_SCORE:
         return w->score;
     case OP_PLACE:
-        return index_value(w, w->place[number]);
+        return index_value(w, node->payload.ref.side == PLACE_OF_TILE ? w->tile[number]
+                                                                      : w->place[number]);
     case OP_RESIDUE:
         return index_value(w,
                            sm90_box_field(e, w->item, offsetof(struct sm90_box, residue), number));

@@ -14,6 +14,7 @@ struct sm90_walk {
     const struct sm90_item *item;
     const LLVMValueRef *query, *key; // positions on the basis axes of the pair at hand
     const LLVMValueRef *place;       // OP_PLACE: the row's basis coordinates
+    const LLVMValueRef *tile;        // and the tile's, on axes where it has one
     LLVMValueRef score;              // OP_SCORE
 };
 
@@ -67,8 +68,10 @@ LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
 int sm90_plan_intervals(struct sm90_emit *e, int room_bytes);
 bool sm90_has_intervals(const struct sm90_emit *e);
 bool sm90_is_interval(const struct sm90_emit *e, int part); // of e->mask
-// The ends of row `row` of the query tile, by the warp that owns it.
-void sm90_fill_intervals(struct sm90_emit *e, struct sm90_walk *w, LLVMValueRef row);
+bool sm90_has_tile_intervals(const struct sm90_emit *e);    // some ends change from tile to tile
+// The ends of row `row` of the query tile, by the warp that owns it: those that change from tile to
+// tile (w->tile), or the others.
+void sm90_fill_intervals(struct sm90_emit *e, struct sm90_walk *w, LLVMValueRef row, bool of_tile);
 // Columns inside [begin, end) of an axis, from the tile's origin: SM90_MASK_WORDS words.
 void sm90_axis_bits(struct sm90_emit *e, int axis, LLVMValueRef lane_columns, LLVMValueRef begin,
                     LLVMValueRef end, LLVMValueRef *out);

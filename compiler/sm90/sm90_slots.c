@@ -234,24 +234,49 @@ static LLVMValueRef value_of(struct sm90_walk *walks[2], const struct sm90_slot 
     return expr_walk_point(&w->walk, slot->node).v;
 }
 
+// Row of the query tile that lanes 0 .. 15 of a warp look after.
+static LLVMValueRef lane_row(struct sm90_emit *e, LLVMValueRef *out_lane) {
+    LLVMValueRef thread = sm90_thread(e);
+    *out_lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 31), "");
+    LLVMValueRef warp = LLVMBuildLShr(e->b, sm90_add_const(e, thread, -128), sm90_i32(e, 5), "");
+    return sm90_add(e, sm90_mul_const(e, warp, 16), *out_lane);
+}
+
+static void sync_warp(struct sm90_emit *e) {
+    sm90_asm(e, NULL, "bar.warp.sync 0xffffffff;", "~{memory}", NULL, 0);
+}
+
+void sm90_fill_tile_intervals(struct sm90_emit *e, const struct sm90_item *item,
+                              const struct sm90_tile_place *at) {
+    if (!sm90_has_tile_intervals(e))
+        return;
+    struct sm90_walk *ends = slot_walk(e, item, 64, 64);
+    LLVMValueRef lane, row = lane_row(e, &lane), place[ABI_AXES];
+    struct llvm_if test;
+    sync_warp(e); // the tile before has been read
+    llvm_if_begin(e->unit, &test, below(e, lane, 16), "tile_intervals");
+    sm90_row_place(e, item, row, place);
+    ends->place = place;
+    ends->tile = at->origin;
+    sm90_fill_intervals(e, ends, row, true);
+    llvm_if_end(&test);
+    sync_warp(e);
+}
+
 void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item) {
     struct sm90_walk *ends = slot_walk(e, item, 64, 64);
     int index_bits = e->spec->narrow ? 32 : 64;
     struct sm90_walk *walks[] = {slot_walk(e, item, index_bits, 64),
                                  slot_walk(e, item, index_bits, 32)};
-    LLVMValueRef thread = sm90_thread(e);
-    LLVMValueRef lane = LLVMBuildAnd(e->b, thread, sm90_i32(e, 31), "");
-    LLVMValueRef warp = LLVMBuildLShr(e->b, sm90_add_const(e, thread, -128), sm90_i32(e, 5), "");
-    LLVMValueRef row = sm90_add(e, sm90_mul_const(e, warp, 16), lane);
-    LLVMValueRef position[ABI_AXES], place[ABI_AXES];
+    LLVMValueRef lane, row = lane_row(e, &lane), position[ABI_AXES], place[ABI_AXES];
     if (!any_slot(e, false) && !sm90_has_intervals(e))
         return;
-    sm90_asm(e, NULL, "bar.warp.sync 0xffffffff;", "~{memory}", NULL, 0);
+    sync_warp(e);
     struct llvm_if test;
     llvm_if_begin(e->unit, &test, below(e, lane, 16), "query_slots");
     ends->place = place;
     sm90_row_place(e, item, row, place);
-    sm90_fill_intervals(e, ends, row);
+    sm90_fill_intervals(e, ends, row, false);
     sm90_row_position(e, item, row, NULL, position);
     walks[0]->query = walks[1]->query = position;
     for (int i = 0; i < e->slots->count; i++) {
@@ -260,7 +285,7 @@ void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item) {
             store(e, slot, slot_at(e, slot, NULL, row), value_of(walks, slot));
     }
     llvm_if_end(&test);
-    sm90_asm(e, NULL, "bar.warp.sync 0xffffffff;", "~{memory}", NULL, 0);
+    sync_warp(e);
 }
 
 // All key slots of one axis (-1: of all axes together), by as many threads as it has offsets.
