@@ -5,14 +5,17 @@
 // prediction is off. Adjust in this order, since each line takes those above it as known:
 //
 //   tflops, item   full at 8K and 16K: two lengths, two unknowns; then the other head dims
-//   sustained      full at 32K, then what of the lines below runs for long
+//   sustained      full at 16K and 32K, then what of the lines below runs for long
 //   intervals      windows and neighborhood2d: the more of their tiles are partial, the better
-//   operation      radial, whose predicate takes seven a pair
+//   tile_ends      radial
+//   operation      no row any more: radial, on the day that its band was tested pair by pair, seven
+//                  operations a pair
 //   narrow         strided, whose tiles are of half the keys
 //
-// With the two lengths in cost_sustained that is ten numbers for fourteen rows. Full at 8K and 16K
-// and the head dims 64 and 256 are met because they set a number each; the others show what the
-// model leaves over. The shortest row takes 0.65 ms: below that, predictions are extrapolated.
+// With the two lengths in cost_sustained that is eleven numbers for fourteen rows. Full at 8K and
+// 16K and the head dims 64 and 256 are met because they set a number each; the others show what the
+// model leaves over, up to 8 % (causal and neighborhood3d at their warmest). The shortest row takes
+// 0.65 ms: below that, predictions are extrapolated.
 //
 // launch_ms is assumed, not measured: an empty launch between two events. No score is in the table:
 // its operations are taken to cost what the predicate's do. That, and the line between head dims,
@@ -25,6 +28,7 @@ struct constants {
     struct cost_device device;
     double item;      // in full tiles of the most keys
     double intervals; // what a mask by intervals adds to a tile, in full ones
+    double tile_ends; // and what more, where the intervals change from tile to tile
     double operation; // what an operation a pair adds, in full ones
     double narrow;    // share of a tile's time that does not shrink with its keys
     double sustained; // a long launch over a short one
@@ -37,14 +41,15 @@ static const struct constants cpu = {
 // 2026-11-25, H100 80GB HBM3 (SXM, 700 W), bf16, head dim 128 and 24 heads where nothing is said.
 static const struct constants h100 = {
     .device = {"H100", 132, 0.004},
-    .item = 1.77,
-    .intervals = 0.25,
+    .item = 1.6,
+    .intervals = 0.17,
+    .tile_ends = 0.2,
     .operation = 0.135,
     .narrow = 0.3,
-    .sustained = 1.09,
+    .sustained = 1.12,
 };
 // TFLOP/s of all workers on full tiles of the most keys, by head dim.
-static const struct rate { double dim, tflops; } h100_rates[] = {{64, 501}, {128, 762}, {256, 839}};
+static const struct rate { double dim, tflops; } h100_rates[] = {{64, 482}, {128, 762}, {256, 839}};
 enum { RATES = sizeof h100_rates / sizeof *h100_rates, MASK_DIM = 128 };
 
 // GFLOP/s of one thread on full tiles, by what the processor offers and by dtype (fp32, fp16,
@@ -110,11 +115,14 @@ static double mask_cost(const struct plan *plan, const struct constants *c,
                         const struct mask_ops *ops) {
     if (!on_gpu(plan))
         return c->intervals;
-    double per_pair = mask_ops_per_pair(ops->keep, plan);
-    if (!mask_ops_one_row(plan))
-        per_pair += mask_ops_per_pair(ops->pinned, plan);
-    double by_pair = c->operation * per_pair;
-    double added = (ops->intervals ? c->intervals : 0.0) + by_pair;
+    double pinned = mask_ops_per_pair(ops->pinned, plan), per_pair = 0.0;
+    double by_interval = ops->intervals ? c->intervals : 0.0;
+    per_pair += mask_ops_per_pair(ops->keep, plan);
+    if (mask_ops_one_row(plan))
+        by_interval += pinned > 0.0 ? c->tile_ends : 0.0;
+    else
+        per_pair += pinned;
+    double added = by_interval + c->operation * per_pair;
     return added * h100_pair_ms(MASK_DIM) / h100_pair_ms(plan->dim);
 }
 
@@ -140,9 +148,9 @@ struct cost cost_of(const struct plan *plan, const struct mask_ops *ops) {
                          .dense_tile = tile};
 }
 
-// Not at all up to full at 16K, fully from neighborhood3d on: between them lies no measurement.
+// Not at all up to causal at 16K, fully from full at 16K on: between them lies no measurement.
 double cost_sustained(const struct plan *plan, double ms) {
-    const double short_ms = 4.6, long_ms = 7;
+    const double short_ms = 2.5, long_ms = 5;
     double share = (ms - short_ms) / (long_ms - short_ms);
     share = share < 0.0 ? 0.0 : share > 1.0 ? 1.0 : share;
     return ms * (1.0 + (constants_of(plan->options.target)->sustained - 1.0) * share);

@@ -52,6 +52,10 @@ static enum heddle_status make_lists(struct plan *plan, struct error *error) {
     return status;
 }
 
+static int64_t gpu_wide_key_rows(struct plan *plan) {
+    return sm90_wide_key_rows(plan->program->pattern, (int)plan->dim, &plan->arena);
+}
+
 static int64_t gpu_key_rows(struct plan *plan) {
     return sm90_key_rows(plan->program->pattern, (int)plan->dim, &plan->arena);
 }
@@ -63,6 +67,7 @@ static void set_limits(struct plan *plan) {
     plan->half_tiles = gpu && plan->dim <= 128;
     plan->query_rows = gpu ? SM90_QUERY_ROWS : CPU_QUERY_ROWS;
     plan->key_rows = gpu ? gpu_key_rows(plan) : CPU_KEY_ROWS;
+    plan->wide_rows = gpu ? gpu_wide_key_rows(plan) : 0;
 }
 
 static enum heddle_status get_ptx(struct plan *plan, struct error *error) {

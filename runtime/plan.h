@@ -57,9 +57,10 @@ struct plan {
     // Of the target: most rows of an item, keys of a tile, and what a tile's fastest extent is a
     // multiple of.
     int64_t query_rows, key_rows, row_unit;
-    bool half_tiles;                         // its kernels come for half the keys too
-    int64_t query_tile[ABI_AXES];            // box extents of an item
-    int64_t row_count;                       // rows of launch.list_of's values (classes x batches)
+    bool half_tiles;              // its kernels come for half the keys too
+    int64_t wide_rows;            // and for so many keys where the basis is one axis; or 0
+    int64_t query_tile[ABI_AXES]; // box extents of an item
+    int64_t row_count;            // rows of launch.list_of's values (classes x batches)
     const struct plan_candidate *candidates; // in the order tried; query_tile is of one of them
     int candidate_count, chosen;
     struct plan_counts counts;

@@ -116,6 +116,8 @@ static void try_basis(struct search *search) {
     add_shapes(&keys, plan->basis_axes, plan->key_rows, plan->row_unit);
     if (plan->half_tiles)
         add_shapes(&keys, plan->basis_axes, plan->key_rows / 2, plan->row_unit);
+    if (plan->wide_rows && plan->basis_axes == 1)
+        add_shapes(&keys, plan->basis_axes, plan->wide_rows, plan->row_unit);
     if (is_forced(options->query_tile)) {
         queries.count = 0;
         add_shape(&queries, options->query_tile[0], options->query_tile[1], options->query_tile[2]);

@@ -22,6 +22,12 @@ int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
     return dim <= 192 ? 112 : 80;
 }
 
+// Narrow heads have registers left: a wider tile spreads what is done once per tile and row.
+int sm90_wide_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
+    bool room = dim <= 64 && pattern->score == NULL && !sm90_predicate_is_costly(pattern, arena);
+    return room ? 192 : 0;
+}
+
 static int round_up(int value, int to) {
     return (value + to - 1) / to * to;
 }

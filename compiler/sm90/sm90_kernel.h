@@ -49,6 +49,8 @@ struct sm90_shape {
 struct sm90_shape sm90_shape(int dim, int key_rows);
 // Keys of a tile: the schedule's limit. `arena` is scratch.
 int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena);
+// More keys that a tile may have where its basis is one axis, or 0.
+int sm90_wide_key_rows(const struct pattern *pattern, int dim, struct arena *arena);
 
 // Bytes of the kernel's parameter for this pattern.
 int64_t sm90_args_bytes(const struct pattern *pattern);
