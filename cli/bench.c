@@ -1,5 +1,6 @@
 // heddle bench: the spread over many runs, of one problem or of a sweep over several.
 #include "cli/command.h"
+#include "cli/gpu_plan.h"
 #include "cli/measure.h"
 #include "cli/sweep.h"
 #include "cli/target.h"
@@ -62,9 +63,9 @@ static int time_runs(const struct bench *bench, struct timed *timed) {
         return measure(timed->plan, &timed->tensors, args->threads, args->warmup, args->repeat,
                        &timed->timing);
     int status = gpu_run_create(&timed->gpu, &bench->target, timed->plan, &timed->tensors);
-    return status == EXIT_DONE
-               ? gpu_run_measure(&timed->gpu, args->warmup, args->repeat, &timed->timing)
-               : status;
+    if (status == EXIT_DONE)
+        status = gpu_run_measure(&timed->gpu, args->warmup, args->repeat, &timed->timing);
+    return status == EXIT_DONE ? gpu_plan_measure(timed->gpu.plan, timed->plan, false) : status;
 }
 
 // ---- report -------------------------------------------------------------------------------------
@@ -92,7 +93,7 @@ static void print_row(const struct bench *bench, int64_t number, const struct pl
         printf("%-*s  ", sweep->rows[i].width, sweep_value(sweep, i, number));
     printf("%10.4g %10.4g %10.4g %9.4g %9.4g %8.4g %8.4g\n", timing->median_ms, timing->least_ms,
            timing->most_ms, figures->tflops_useful, figures->tflops_computed,
-           100 * (double)figures->kept_pairs / (double)figures->pairs, plan->plan_ms);
+           100 * (double)figures->kept_pairs / (double)figures->pairs, report_plan_ms(plan));
     fflush(stdout);
 }
 

@@ -1,5 +1,6 @@
 // heddle explain: what a pattern costs, before any tensor exists.
 #include "cli/command.h"
+#include "cli/gpu_plan.h"
 #include "cli/measure.h"
 #include "cli/outlook.h"
 #include "cli/progress.h"
@@ -89,7 +90,8 @@ static void print_text(const struct explain *explain, const struct costs *costs)
         printf("merged       %" PRId64 " of %" PRId64
                " lists had more runs than fit and became hulls\n",
                counts->merged_lists, counts->lists);
-    printf("plan         %.4g ms, %s\n", plan->plan_ms, bytes_text(counts->plan_bytes).text);
+    report_plan_text(plan);
+    puts("");
     outlook_text(&explain->outlook, plan);
 }
 
@@ -113,28 +115,48 @@ static void print_json(const struct explain *explain, const struct costs *costs)
     json_int(&json, "items", counts->items);
     json_int(&json, "lists", counts->lists);
     json_int(&json, "runs", counts->runs);
-    json_int(&json, "merged_lists", counts->merged_lists);
     json_int(&json, "least_tiles", costs->items.least);
     json_int(&json, "most_tiles", costs->items.most);
     json_real(&json, "imbalance_items", imbalance(&costs->items));
     json_real(&json, "imbalance_heads", imbalance(&costs->heads));
     json_ints(&json, "query_tile", plan->query_tile + first, plan->basis_axes);
     json_ints(&json, "key_tile", plan->launch.tile + first, plan->basis_axes);
-    json_real(&json, "plan_ms", plan->plan_ms);
-    json_int(&json, "plan_bytes", counts->plan_bytes);
+    report_plan_json(&json, plan);
     outlook_json(&json, &explain->outlook, plan);
     json_close(&json);
 }
 
+// Nothing runs, unless the GPU is to plan.
+static int find_target(struct explain *explain) {
+    if (problem_plans_on_device(&explain->args))
+        return target_open(&explain->target, &explain->args);
+    target_look(&explain->target, &explain->args);
+    return EXIT_DONE;
+}
+
+// Makes the lists on the GPU too, without a kernel, and holds them against the host's.
+static int plan_on_device(struct explain *explain) {
+    struct cuda_plan *gpu;
+    struct error error = {0};
+    if (cuda_plan_create(&explain->target.device, explain->plan, &gpu, &error) != HEDDLE_OK)
+        return fail(&error);
+    int status = gpu_plan_measure(gpu, explain->plan, true);
+    cuda_plan_destroy(gpu);
+    return status;
+}
+
 static int work_out(struct explain *explain, const char *file) {
     struct problem *problem = &explain->problem;
-    target_look(&explain->target, &explain->args);
-    int status = problem_load(problem, &explain->args, file);
+    int status = find_target(explain);
+    if (status == EXIT_DONE)
+        status = problem_load(problem, &explain->args, file);
     problem->target = &explain->target;
     if (status == EXIT_DONE)
         status = problem_bind(problem, &explain->args, NULL, false);
     if (status == EXIT_DONE)
         status = problem_plan(problem, &explain->args, true, &explain->plan);
+    if (status == EXIT_DONE && problem_plans_on_device(&explain->args))
+        status = plan_on_device(explain);
     if (status == EXIT_DONE)
         status = outlook_of(problem, explain->plan, &explain->outlook);
     return status;
@@ -152,6 +174,8 @@ static int execute(void *context, const char *file) {
     }
     plan_destroy(explain->plan);
     problem_finish(&explain->problem);
+    if (problem_plans_on_device(&explain->args))
+        target_close(&explain->target);
     return status;
 }
 

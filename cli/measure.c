@@ -135,6 +135,28 @@ void report_target_json(struct json *json, const struct problem *problem) {
     json_text(json, "device", on_gpu(problem) ? problem->target->device.name : cpu.name);
 }
 
+double report_plan_ms(const struct plan *plan) {
+    return plan->options.on_device ? plan->device_plan_ms : plan->plan_ms;
+}
+
+void report_plan_text(const struct plan *plan) {
+    if (plan->options.on_device)
+        printf("plan         %.4g ms on the GPU, %s; room for %d runs a list", plan->device_plan_ms,
+               bytes_text(plan->device_plan_bytes).text, plan->limits.runs);
+    else
+        printf("plan         %.4g ms, %s", plan->plan_ms, bytes_text(plan->counts.plan_bytes).text);
+}
+
+void report_plan_json(struct json *json, const struct plan *plan) {
+    bool there = plan->options.on_device;
+    json_text(json, "planner", there ? "device" : "host");
+    json_real(json, "plan_ms", report_plan_ms(plan));
+    json_real(json, "host_plan_ms", plan->plan_ms);
+    json_int(json, "plan_bytes", there ? plan->device_plan_bytes : plan->counts.plan_bytes);
+    json_int(json, "run_room", plan->limits.runs);
+    json_int(json, "merged_lists", plan->counts.merged_lists);
+}
+
 void report_text(const struct problem *problem, const struct plan *plan,
                  const struct figures *figures) {
     const struct timing *timing = &figures->timing;
@@ -150,8 +172,8 @@ void report_text(const struct problem *problem, const struct plan *plan,
                timing->most_ms);
     printf("\nTFLOP/s      %.4g useful, %.4g computed\n", figures->tflops_useful,
            figures->tflops_computed);
-    printf("plan         %.4g ms, %s; compiled in %.4g ms\n", plan->plan_ms,
-           bytes_text(plan->counts.plan_bytes).text, compile_ms(plan));
+    report_plan_text(plan);
+    printf("; compiled in %.4g ms\n", compile_ms(plan));
 }
 
 // Those that were given, in the order given.
@@ -200,7 +222,6 @@ void report_json(struct json *json, const struct problem *problem, const struct 
     json_int(json, "repeats", figures->timing.runs);
     json_real(json, "tflops_useful", figures->tflops_useful);
     json_real(json, "tflops_computed", figures->tflops_computed);
-    json_real(json, "plan_ms", plan->plan_ms);
-    json_int(json, "plan_bytes", plan->counts.plan_bytes);
+    report_plan_json(json, plan);
     json_real(json, "compile_ms", compile_ms(plan));
 }

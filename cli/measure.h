@@ -37,6 +37,10 @@ void report_target_json(struct json *json, const struct problem *problem);
 // The part of them that needs no run: pattern, axes, shape, parameters.
 void report_problem_text(const struct problem *problem, const struct plan *plan);
 void report_problem_json(struct json *json, const struct problem *problem, const struct plan *plan);
+// How the plan was made: milliseconds, where it was made; a line without its end; keys.
+double report_plan_ms(const struct plan *plan);
+void report_plan_text(const struct plan *plan);
+void report_plan_json(struct json *json, const struct plan *plan);
 // "12.3 MiB"
 struct bytes_text {
     char text[32];

@@ -31,11 +31,13 @@ static bool is_faster(const struct prediction *prediction) {
 static bool beats_at(const struct problem *problem, const struct plan *plan, int64_t size,
                      bool *out_beats) {
     struct heddle_problem spec = problem->spec;
+    struct plan_options options = plan->options;
     struct plan *other;
     struct prediction prediction;
     struct error error = {0};
     spec.sizes[0] = size;
-    bool made = plan_create(problem->program, &spec, &plan->options, &other, &error) == HEDDLE_OK &&
+    options.on_device = false; // the lists are counted here
+    bool made = plan_create(problem->program, &spec, &options, &other, &error) == HEDDLE_OK &&
                 predict(other, workers_of(problem), &prediction);
     *out_beats = made && is_faster(&prediction);
     plan_destroy(other);

@@ -17,6 +17,8 @@
 
 static const char *const dtypes[] = {"fp32", "fp16", "bf16", NULL}; // as enum heddle_dtype
 static const char *const targets[] = {"auto", "cpu", "cuda", NULL}; // as enum heddle_target
+static const char *const planners[] = {"host", "device", NULL};
+enum { PLANNER_DEVICE = 2 }; // as typed: 1 + its place above
 
 const struct option_row problem_options[PROBLEM_OPTIONS] = {
     {"axes", 0, OPTION_LIST, MEMBER(axes), "y=128,x=128", "sizes of all axes, in any order", NULL},
@@ -36,6 +38,8 @@ const struct option_row problem_options[PROBLEM_OPTIONS] = {
     {"scale", 0, OPTION_REAL, MEMBER(scale), "X", "of the logits (1/sqrt(dim))", NULL},
     {"target", 0, OPTION_CHOICE, MEMBER(target), "auto|cpu|cuda",
      "where to run (auto: a GPU, else the CPU)", targets},
+    {"planner", 0, OPTION_CHOICE, MEMBER(planner), "host|device",
+     "where a GPU's lists are made (host)", planners},
     {"json", 0, OPTION_FLAG, MEMBER(json), "", "results as one JSON object", NULL},
 };
 
@@ -71,6 +75,10 @@ enum heddle_target problem_target(const struct problem *problem, const struct pr
     if (problem->target)
         return problem->target->kind;
     return args->target == HEDDLE_TARGET_CUDA + 1 ? HEDDLE_TARGET_CUDA : HEDDLE_TARGET_CPU;
+}
+
+bool problem_plans_on_device(const struct problem_args *args) {
+    return args->planner == PLANNER_DEVICE;
 }
 
 // ---- the pattern ---------------------------------------------------------------------------
@@ -255,11 +263,16 @@ int problem_plan(const struct problem *problem, const struct problem_args *args,
                  struct plan **out_plan) {
     struct plan_options options = {
         .target = problem_target(problem, args), .lists_only = lists_only, .basis = -1};
+    options.on_device = problem_plans_on_device(args);
+    if (options.on_device && options.target != HEDDLE_TARGET_CUDA)
+        return usage_error("--planner device is of GPUs: --target cuda");
     struct error error = {0};
     struct progress progress;
     progress_begin(&progress, lists_only ? "planning" : "planning and compiling", 0);
     enum heddle_status status =
         plan_create(problem->program, &problem->spec, &options, out_plan, &error);
+    if (status == HEDDLE_OK && (lists_only || !problem->target)) // lists as the GPU makes them
+        status = plan_make_lists(*out_plan, &error);
     progress_end(&progress);
     return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
 }

@@ -10,12 +10,12 @@
 struct problem_args { // as typed; 0 or NULL: not given
     struct text_list axes, params, consts, inputs;
     int64_t queries, batch, heads, kv_heads, dim;
-    int dtype, target;
+    int dtype, target, planner;
     const char *pattern;
     struct option_real scale;
     bool json;
 };
-enum { PROBLEM_OPTIONS = 14 };
+enum { PROBLEM_OPTIONS = 15 };
 extern const struct option_row problem_options[PROBLEM_OPTIONS];
 #define PROBLEM_SET(args)                                                                          \
     { problem_options, PROBLEM_OPTIONS, args }
@@ -43,6 +43,8 @@ struct problem {
 void problem_find_file(const char *name, char *out);
 // What plans are made for: the target's kind, or cuda when --target says so.
 enum heddle_target problem_target(const struct problem *problem, const struct problem_args *args);
+// --planner device
+bool problem_plans_on_device(const struct problem_args *args);
 // Compiles the pattern.
 int problem_load(struct problem *problem, const struct problem_args *args, const char *file);
 // Fills problem->spec. `shape` (or NULL) adds what tensor files know. With `default_axes`, a

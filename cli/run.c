@@ -1,5 +1,6 @@
 // heddle run: tensors in, attention, tensors out; optionally against the reference.
 #include "cli/command.h"
+#include "cli/gpu_plan.h"
 #include "cli/measure.h"
 #include "cli/problem.h"
 #include "cli/progress.h"
@@ -140,7 +141,10 @@ static int time_runs(struct run *run, struct timing *timing) {
     int status = gpu_run_create(&run->gpu, &run->target, run->plan, &run->tensors);
     if (status == EXIT_DONE)
         status = gpu_run_measure(&run->gpu, untimed, run->args.repeat, timing);
-    return status == EXIT_DONE ? gpu_run_fetch(&run->gpu, &run->tensors) : status;
+    if (status == EXIT_DONE)
+        status = gpu_run_fetch(&run->gpu, &run->tensors);
+    return status == EXIT_DONE ? gpu_plan_measure(run->gpu.plan, run->plan, run->args.verify)
+                               : status;
 }
 
 static int execute(void *context, const char *file) {

@@ -27,15 +27,19 @@ union abi_slot {
 // ABI_PYRAMID^l elements of a row, the least and the greatest as a pair of doubles; level 0 is the
 // data itself. A row of level l has ceildiv(extent, ABI_PYRAMID^l) pairs.
 enum { ABI_PYRAMID = 16, ABI_PYRAMID_LEVELS = 8 };
+struct abi_pair;
 struct abi_array {
     const void *data;
     int64_t extent[ABI_INDICES]; // unused trailing ones are 1
     int64_t index_count;
-    const void *levels[ABI_PYRAMID_LEVELS]; // levels[0] unused; NULL past the top
+    const struct abi_pair *levels[ABI_PYRAMID_LEVELS]; // levels[0] unused; NULL past the top
+};
+struct abi_pair { // of a level: int32, float and bytes are exact in doubles
+    double least, greatest;
 };
 
 // Least and greatest element (as int64 or double bits) with indices in [lo[i], hi[i]], all clipped
-// to the array; runtime/array_range.c.
+// to the array; compiler/planner/array_range.c.
 struct abi_range {
     union abi_slot least, greatest;
 };

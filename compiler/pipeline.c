@@ -5,13 +5,14 @@
 #include "compiler/cpu/cpu_kernel.h"
 #include "compiler/llvm/llvm_nvptx.h"
 #include "compiler/llvm/llvm_unit.h"
+#include "compiler/planner/planner_ptx.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static const char *const STAGES[] = {"ast", "pattern", "facts", "schedule", "llvm",
-                                     "asm", "ptx",     "plan",  NULL};
+static const char *const STAGES[] = {"ast", "pattern", "facts",    "schedule", "llvm",
+                                     "asm", "ptx",     "plan-ptx", "plan",     NULL};
 
 const char *const *pipeline_stage_names(void) {
     return STAGES;
@@ -121,6 +122,12 @@ void program_destroy(struct program *program) {
         strbuf_finish(&program->ptx_kernels->ptx);
         free(program->ptx_kernels);
         program->ptx_kernels = next;
+    }
+    while (program->ptx_planners) {
+        struct ptx_planner *next = program->ptx_planners->next;
+        strbuf_finish(&program->ptx_planners->ptx);
+        free(program->ptx_planners);
+        program->ptx_planners = next;
     }
     while (program->kernels) {
         struct kernel *next = program->kernels->next;
@@ -302,5 +309,46 @@ enum heddle_status program_ptx(struct program *program, const struct sm90_spec *
     }
     pthread_mutex_unlock(&program->mutex);
     *out_kernel = kernel;
+    return status;
+}
+
+static enum heddle_status planner_ptx_step(struct program *program, void *context,
+                                           struct error *error) {
+    struct ptx_planner *planner = context;
+    return planner_ptx(program->pattern, program->facts, planner->basis, &planner->ptx, error);
+}
+
+// Appends one to the program's when it could be made.
+static enum heddle_status make_ptx_planner(struct program *program, int basis,
+                                           const struct ptx_planner **out, struct error *error) {
+    double begin = now_ms();
+    struct ptx_planner *planner = calloc(1, sizeof *planner);
+    if (!planner)
+        return out_of_memory(error);
+    planner->basis = basis;
+    enum heddle_status status = with_escape(program, planner_ptx_step, planner, error);
+    planner->compile_ms = now_ms() - begin;
+    if (status != HEDDLE_OK) {
+        strbuf_finish(&planner->ptx);
+        free(planner);
+        return status;
+    }
+    planner->next = program->ptx_planners;
+    *out = program->ptx_planners = planner;
+    return HEDDLE_OK;
+}
+
+enum heddle_status program_ptx_planner(struct program *program, int basis,
+                                       const struct ptx_planner **out_planner,
+                                       struct error *error) {
+    enum heddle_status status = HEDDLE_OK;
+    pthread_mutex_lock(&program->mutex);
+    const struct ptx_planner *planner = program->ptx_planners;
+    while (planner && planner->basis != basis)
+        planner = planner->next;
+    if (!planner)
+        status = make_ptx_planner(program, basis, &planner, error);
+    pthread_mutex_unlock(&program->mutex);
+    *out_planner = planner;
     return status;
 }

@@ -8,6 +8,7 @@
 //   emit      facts -> LLVM IR: planner                    compiler/planner/planner_emit.h
 //             pattern + dtype + dim -> LLVM IR: attention  compiler/cpu/cpu_kernel.h
 //             the same + tile shapes, for a GPU            compiler/sm90/sm90_kernel.h
+//             facts + compiled C, for a GPU: planner       compiler/planner/planner_ptx.h
 //   codegen   LLVM IR -> machine code                      compiler/llvm/llvm_unit.h
 //   plan      code + problem -> bound arguments, lists     runtime/plan.h
 //   launch    plan + tensors -> output                     runtime/launch.h
@@ -53,6 +54,17 @@ struct ptx_kernel {
 };
 enum heddle_status program_ptx(struct program *program, const struct sm90_spec *spec,
                                const struct ptx_kernel **out_kernel, struct error *error);
+
+// The planner of a basis for an NVIDIA GPU, query-major: PTX with the kernels of
+// compiler/planner/planner_device.h. Made at most once per program. Thread-safe.
+struct ptx_planner {
+    int basis;
+    struct strbuf ptx;
+    double compile_ms;
+    struct ptx_planner *next;
+};
+enum heddle_status program_ptx_planner(struct program *program, int basis,
+                                       const struct ptx_planner **out_planner, struct error *error);
 
 // The jitted planner of an item side, compiled at most once per program. Thread-safe.
 enum heddle_status program_planner(struct program *program, enum side side,

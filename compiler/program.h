@@ -17,6 +17,7 @@ struct facts;        // compiler/analyse/facts.h
 struct planner_code; // compiler/planner/planner_emit.h
 struct kernel;       // compiler/pipeline.h
 struct ptx_kernel;   // the same
+struct ptx_planner;  // the same
 struct llvm_unit;
 
 struct program {
@@ -27,6 +28,7 @@ struct program {
     struct planner_code *planners[2]; // by item side; the key-major one when first asked for
     struct kernel *kernels;           // newest first
     struct ptx_kernel *ptx_kernels;   // newest first
+    struct ptx_planner *ptx_planners; // the same
     pthread_mutex_t mutex;            // guards kernels, planners and the arena after program_create
     double front_ms, compile_ms;      // parse to analyse; the query-major planner's code
 };

@@ -3,10 +3,13 @@
 #include "heddle.h"
 
 #include "compiler/base/status.h"
+#include "compiler/planner/planner_ptx.h"
 #include "compiler/program.h"
 #include "heddle_config.h"
 #include "runtime/cpu_device.h"
 #include "runtime/cuda/cuda_launch.h"
+#include "runtime/cuda/cuda_planner.h"
+#include "runtime/cuda/cuda_replan.h"
 #include "runtime/launch.h"
 #include "runtime/plan.h"
 #include "runtime/shipped.h"
@@ -217,21 +220,54 @@ void heddle_pattern_destroy(struct heddle_pattern *pattern) {
 
 // ---- plans ------------------------------------------------------------------------------------
 
+// Who makes the lists: see enum heddle_planner.
+static enum heddle_status choose_planner(const struct heddle_context *context,
+                                         const struct heddle_problem *problem, bool *out_on_device,
+                                         struct error *error) {
+    bool on_gpu = context->target == HEDDLE_TARGET_CUDA, there = false;
+    for (int i = 0; i < problem->input_count; i++)
+        there |= problem->inputs[i].on_device != 0;
+    *out_on_device = problem->planner == HEDDLE_PLANNER_DEVICE ||
+                     (problem->planner == HEDDLE_PLANNER_AUTO && there && planner_ptx_possible());
+    if ((unsigned)problem->planner > HEDDLE_PLANNER_DEVICE)
+        return error_set(error, HEDDLE_BAD_ARGUMENT, "unknown planner %d", (int)problem->planner);
+    if (!on_gpu && (there || *out_on_device))
+        return error_set(error, HEDDLE_BAD_ARGUMENT,
+                         "inputs in a GPU's memory and HEDDLE_PLANNER_DEVICE are of CUDA targets");
+    return HEDDLE_OK;
+}
+
+static enum heddle_status make_gpu_plan(struct heddle_context *context,
+                                        struct heddle_pattern *pattern,
+                                        const struct heddle_problem *problem,
+                                        const struct plan_options *options,
+                                        struct heddle_plan *plan, struct error *error) {
+    struct cuda_problem fetched;
+    enum heddle_status status = cuda_problem_fetch(&context->gpu, problem, &fetched, error);
+    if (status == HEDDLE_OK)
+        status = plan_create(pattern->program, &fetched.problem, options, &plan->plan, error);
+    if (status == HEDDLE_OK)
+        status = cuda_plan_create(&context->gpu, plan->plan, &plan->gpu, error);
+    cuda_problem_finish(&fetched);
+    return status;
+}
+
 static enum heddle_status make_plan(struct heddle_context *context, struct heddle_pattern *pattern,
                                     const struct heddle_problem *problem, struct heddle_plan *plan,
                                     struct error *error) {
     bool on_gpu = context->target == HEDDLE_TARGET_CUDA;
-    const struct plan_options options = {.basis = -1, .target = context->target};
+    struct plan_options options = {.basis = -1, .target = context->target};
+    enum heddle_status status = choose_planner(context, problem, &options.on_device, error);
+    if (status != HEDDLE_OK)
+        return status;
     if (on_gpu && problem->dtype == HEDDLE_F32)
         return error_set(error, HEDDLE_LIMIT,
                          "%s: heddle's GPU kernels compute in bf16 and fp16; for fp32 make the "
                          "context with HEDDLE_TARGET_CPU",
                          context->device_name);
-    enum heddle_status status =
-        plan_create(pattern->program, problem, &options, &plan->plan, error);
-    if (status == HEDDLE_OK && on_gpu)
-        status = cuda_plan_create(&context->gpu, plan->plan, &plan->gpu, error);
-    return status;
+    if (on_gpu)
+        return make_gpu_plan(context, pattern, problem, &options, plan, error);
+    return plan_create(pattern->program, problem, &options, &plan->plan, error);
 }
 
 enum heddle_status heddle_plan_create(struct heddle_context *context,
@@ -268,7 +304,9 @@ void heddle_plan_destroy(struct heddle_plan *plan) {
 void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info) {
     out_info->queries = plan->plan->queries;
     out_info->keys = plan->plan->keys;
-    out_info->computed_pairs = plan->plan->counts.computed_pairs;
+    out_info->computed_pairs = plan->gpu && plan->gpu->planner
+                                   ? plan->gpu->planner->first.computed_pairs
+                                   : plan->plan->counts.computed_pairs;
     out_info->plan_bytes = plan->plan->counts.plan_bytes;
     out_info->plan_ms = plan->plan->plan_ms;
     out_info->compile_ms = plan->plan->compile_ms;
@@ -284,4 +322,28 @@ enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tens
     enum heddle_status status = plan->gpu ? cuda_plan_run(plan->gpu, tensors, stream, &error)
                                           : plan_run(plan->plan, tensors, plan->threads, &error);
     return fail(&error, status);
+}
+
+// ---- planning again ---------------------------------------------------------------------------
+
+enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_input *inputs,
+                                 int input_count, void *stream) {
+    if (!plan || input_count < 0 || (input_count && !inputs))
+        return bad_argument("heddle_replan: a pointer is missing");
+    if (!plan->gpu)
+        return bad_argument("heddle_replan: plans of the CPU are made once");
+    struct error error = {0};
+    return fail(&error, cuda_replan(plan->gpu, inputs, input_count, stream, &error));
+}
+
+enum heddle_status heddle_plan_lists(struct heddle_plan *plan, void *stream,
+                                     struct heddle_lists *out_lists) {
+    if (!plan || !out_lists)
+        return bad_argument("heddle_plan_lists: a pointer is missing");
+    if (out_lists->struct_bytes != sizeof *out_lists)
+        return bad_argument("heddle_plan_lists: struct_bytes is not that of this version");
+    if (!plan->gpu)
+        return bad_argument("heddle_plan_lists: plans of the CPU are made once");
+    struct error error = {0};
+    return fail(&error, cuda_plan_lists(plan->gpu, stream, out_lists, &error));
 }

@@ -1,9 +1,11 @@
 // Part of stage `plan`: inputs and maps. See bind.h.
 
-#include "runtime/array_range.h"
 #include "runtime/bind.h"
 
+#include "compiler/planner/array_range.h"
+
 #include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 24;
@@ -84,6 +86,17 @@ static enum heddle_status set_extents(struct plan *plan, const struct pattern_in
     return HEDDLE_OK;
 }
 
+// The range pyramid, one pair per 16 elements and level.
+static void build_levels(struct plan *plan, struct abi_array *array, enum abi_element element) {
+    for (int level = 1; array_has_level(array, level); level++) {
+        int64_t groups = array_groups(array, level);
+        struct abi_pair *pairs = ARENA_ARRAY(&plan->arena, struct abi_pair, (size_t)groups);
+        for (int64_t g = 0; g < groups; g++)
+            array_build_group(array, element, level, g, pairs);
+        array->levels[level] = pairs;
+    }
+}
+
 // ---- inputs -----------------------------------------------------------------------------------
 
 static const struct heddle_input *given_input(const struct heddle_problem *problem,
@@ -129,12 +142,21 @@ static enum heddle_status check_shape(const struct plan *plan, const struct patt
     return HEDDLE_BAD_ARGUMENT;
 }
 
+enum heddle_status bind_check_input(const struct plan *plan, const struct pattern_input *input,
+                                    const struct heddle_input *given, const struct abi_array *array,
+                                    struct error *error) {
+    bool reals = given->element == HEDDLE_FLOAT32;
+    enum heddle_status status = check_shape(plan, input, given, array, error);
+    if (status == HEDDLE_OK && reals != (input->type == TYPE_REAL))
+        status =
+            error_set(error, HEDDLE_BAD_ARGUMENT, "input '%s' holds %s; it takes %s", input->name,
+                      reals ? "reals" : "integers", reals ? "int32 or int64" : "float32");
+    return status;
+}
+
 static enum heddle_status copy_ints(const struct pattern_input *input,
                                     const struct heddle_input *given, int32_t *out, int64_t count,
                                     struct error *error) {
-    if (given->element == HEDDLE_FLOAT32)
-        return error_set(error, HEDDLE_BAD_ARGUMENT,
-                         "input '%s' holds reals; it takes int32 or int64", input->name);
     if (given->element == HEDDLE_INT32) {
         memcpy(out, given->data, (size_t)count * sizeof *out);
         return HEDDLE_OK;
@@ -150,9 +172,31 @@ static enum heddle_status copy_ints(const struct pattern_input *input,
     return HEDDLE_OK;
 }
 
+static void include(struct abi_pair *range, double x) {
+    range->least = x < range->least ? x : range->least;
+    range->greatest = x > range->greatest ? x : range->greatest;
+    if (x != x)
+        *range = (struct abi_pair){-INFINITY, INFINITY};
+}
+
+// What the input holds now and what the caller says that it may hold later.
+static void set_range(const struct pattern_input *input, const struct heddle_input *given,
+                      const void *data, int64_t count, struct abi_pair *out) {
+    *out = (struct abi_pair){INFINITY, -INFINITY};
+    for (int64_t i = 0; i < count; i++)
+        include(out, input->type == TYPE_INT ? (double)((const int32_t *)data)[i]
+                                             : (double)((const float *)data)[i]);
+    for (int i = 0; given->range && i < 2; i++)
+        include(out, given->range[i]);
+    if (input->type == TYPE_INT) {
+        out->least = fmax(ceil(out->least), INT32_MIN);
+        out->greatest = fmin(floor(out->greatest), INT32_MAX);
+    }
+}
+
 static enum heddle_status bind_input(struct plan *plan, const struct pattern_input *input,
                                      const struct heddle_problem *problem, struct abi_array *array,
-                                     struct error *error) {
+                                     struct abi_pair *out_range, struct error *error) {
     const struct heddle_input *given = given_input(problem, input->name);
     int64_t count;
     if (!given)
@@ -160,21 +204,20 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
     enum heddle_status status =
         set_extents(plan, input->indices, input->index_count, array, &count, error);
     if (status == HEDDLE_OK)
-        status = check_shape(plan, input, given, array, error);
+        status = bind_check_input(plan, input, given, array, error);
     if (status != HEDDLE_OK)
         return status;
     void *data = arena_array(&plan->arena, (size_t)count + 1, sizeof(int32_t));
     array->data = data;
     if (input->type == TYPE_INT)
         status = copy_ints(input, given, data, count, error);
-    else if (given->element != HEDDLE_FLOAT32)
-        status = error_set(error, HEDDLE_BAD_ARGUMENT,
-                           "input '%s' holds integers; it takes float32", input->name);
     else
         memcpy(data, given->data, (size_t)count * sizeof(float));
-    if (status == HEDDLE_OK)
-        array_build_levels(&plan->arena, array, input->type == TYPE_INT ? ABI_INT32 : ABI_FLOAT32);
-    return status;
+    if (status != HEDDLE_OK)
+        return status;
+    build_levels(plan, array, input->type == TYPE_INT ? ABI_INT32 : ABI_FLOAT32);
+    set_range(input, given, data, count, out_range);
+    return HEDDLE_OK;
 }
 
 // ---- maps -------------------------------------------------------------------------------------
@@ -215,7 +258,7 @@ static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *
                 at);
     }
     array->data = data;
-    array_build_levels(&plan->arena, array, ABI_BYTE);
+    build_levels(plan, array, ABI_BYTE);
     return HEDDLE_OK;
 }
 
@@ -225,13 +268,17 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
     size_t total = (size_t)pattern->input_count + (size_t)pattern->map_count;
     struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
     struct eval_array *views = ARENA_ARRAY(&plan->arena, struct eval_array, total + 1);
+    struct abi_pair *input_ranges = ARENA_ARRAY(&plan->arena, struct abi_pair, total + 1);
     enum heddle_status status = known_inputs(plan, problem, error);
+    if (plan->options.on_device)
+        plan->input_ranges = input_ranges;
     plan->launch.env.arrays = arrays;
     plan->launch.env.array_range = array_range;
     for (size_t i = 0; i < total && status == HEDDLE_OK; i++) {
         bool is_input = i < (size_t)pattern->input_count;
         if (is_input)
-            status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i], error);
+            status =
+                bind_input(plan, &pattern->inputs[i], problem, &arrays[i], &input_ranges[i], error);
         else
             status = bind_map(plan, &pattern->maps[i - (size_t)pattern->input_count], views,
                               &arrays[i], error);

@@ -29,6 +29,15 @@ static enum heddle_status dump_ptx(const struct plan *plan, struct strbuf *out,
     return HEDDLE_OK;
 }
 
+static enum heddle_status dump_planner(struct program *program, const struct plan *plan,
+                                       struct strbuf *out, struct error *error) {
+    const struct ptx_planner *planner;
+    enum heddle_status status = program_ptx_planner(program, plan->basis, &planner, error);
+    if (status == HEDDLE_OK)
+        strbuf_add(out, planner->ptx.text, planner->ptx.length);
+    return status;
+}
+
 enum heddle_status program_dump(struct program *program, const struct plan *plan, const char *stage,
                                 struct strbuf *out, struct error *error) {
     if (strcmp(stage, "pattern") == 0) {
@@ -45,6 +54,8 @@ enum heddle_status program_dump(struct program *program, const struct plan *plan
         schedule_print(plan, out);
     else if (strcmp(stage, "ptx") == 0)
         return dump_ptx(plan, out, error);
+    else if (strcmp(stage, "plan-ptx") == 0)
+        return dump_planner(program, plan, out, error);
     else if (strcmp(stage, "plan") == 0)
         plan_print(plan, out);
     else if (strcmp(stage, "llvm") == 0 || strcmp(stage, "asm") == 0)

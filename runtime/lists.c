@@ -203,27 +203,27 @@ void lists_member(const struct plan *plan, int64_t row, int64_t *out_batch, int6
 
 // ---- one item ---------------------------------------------------------------------------------
 
-static struct abi_item make_item(const struct plan *plan, int64_t batch, int64_t head,
-                                 const struct abi_query_box *box) {
-    struct abi_item item = {.head = head, .batch = batch};
-    for (int a = 0; a < ABI_AXES; a++) {
-        int64_t d = plan->launch.dilation[a], n = plan->launch.basis_extent[a];
-        item.residue[a] = box->residue[a];
-        item.box.begin[a] = box->begin[a];
-        item.box.end[a] = box->end[a];
-        item.dilation[a] = d;
-        item.list_end[a] = n > box->residue[a] ? ceil_div(n - box->residue[a], d) : 0;
-        // Queries may be the trailing slices only, or start before the first key.
-        bool outermost = a == ABI_AXES - plan->basis_axes;
-        if (plan->options.key_major && outermost)
-            item.list_begin[a] =
-                first_place(plan->query_offset / plan->launch.token_stride[a], box->residue[a], d);
-    }
-    return item;
+void lists_job(const struct plan *plan, struct list_job *out) {
+    const struct abi_launch *launch = &plan->launch;
+    *out = (struct list_job){.env = launch->env, .limits = plan->limits};
+    out->regions = plan->planner->regions[plan->basis];
+    out->classify = plan->planner->classify[plan->basis];
+    memcpy(out->list_extent, launch->basis_extent, sizeof out->list_extent);
+    memcpy(out->dilation, launch->dilation, sizeof out->dilation);
+    memcpy(out->tile, launch->tile, sizeof out->tile);
+    // Queries may be the trailing slices only, or start before the first key.
+    int outermost = ABI_AXES - plan->basis_axes;
+    if (plan->options.key_major)
+        out->list_first[outermost] = plan->query_offset / launch->token_stride[outermost];
+    out->class_count = plan->row_count;
 }
 
 struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box) {
-    return make_item(plan, batch, head, &plan->launch.boxes[box]);
+    struct list_job job;
+    struct abi_item item;
+    lists_job(plan, &job);
+    list_item(&job, batch, head, &plan->launch.boxes[box], &item);
+    return item;
 }
 
 void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_t box,
@@ -234,23 +234,11 @@ void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_
     *out_end = plan->launch.run_begin[list + 1];
 }
 
-static void plan_one(const struct plan *plan, const struct abi_item *item,
-                     struct piece_space *space, struct piece_output *out) {
-    const struct planner_code *code = plan->planner;
-    struct piece_input input = {.env = &plan->launch.env,
-                                .item = item,
-                                .regions = code->regions[plan->basis],
-                                .classify = code->classify[plan->basis]};
-    memcpy(input.tile, plan->launch.tile, sizeof input.tile);
-    pieces_plan(&input, space, out);
-}
-
-static struct tile_count count_tiles(const struct piece_output *out) {
-    struct tile_count count = {.runs = out->run_count};
-    for (int64_t i = 0; i < out->run_count; i++) {
-        const struct abi_run *run = &out->runs[i];
-        int64_t tiles = (int64_t)run->count[0] * run->count[1] * run->count[2];
-        if (run->kind & ABI_RUN_PARTIAL)
+static struct tile_count count_tiles(const struct piece_list *list) {
+    struct tile_count count = {0};
+    for (int64_t i = 0; i < list->run_count; i++) {
+        int64_t tiles = run_tiles(&list->runs[i]);
+        if (list->runs[i].kind & ABI_RUN_PARTIAL)
             count.partial += tiles;
         else
             count.full += tiles;
@@ -259,13 +247,16 @@ static struct tile_count count_tiles(const struct piece_output *out) {
 }
 
 struct tile_count lists_sample(const struct plan *plan, int64_t row, int64_t box,
-                               struct piece_space *space, struct piece_output *scratch) {
+                               struct piece_space *space, struct piece_list *out) {
     int64_t batch, head;
+    struct list_job job;
+    struct abi_item item;
     lists_member(plan, row, &batch, &head);
     struct abi_query_box place = lists_box(plan, box);
-    struct abi_item item = make_item(plan, batch, head, &place);
-    plan_one(plan, &item, space, scratch);
-    return count_tiles(scratch);
+    lists_job(plan, &job);
+    list_item(&job, batch, head, &place, &item);
+    list_plan(&job, &item, space, out);
+    return count_tiles(out);
 }
 
 // ---- all lists --------------------------------------------------------------------------------
@@ -291,7 +282,7 @@ static bool reserve(void **memory, int64_t *room, int64_t need, size_t size_byte
     return true;
 }
 
-static void count_item(struct plan *plan, const struct piece_output *out, int64_t rows,
+static void count_item(struct plan *plan, const struct piece_list *out, int64_t rows,
                        int64_t members) {
     struct plan_counts *counts = &plan->counts;
     struct tile_count tiles = count_tiles(out);
@@ -318,30 +309,39 @@ int64_t lists_members(const struct plan *plan, int64_t row) {
     return members;
 }
 
-static bool fill_row(struct plan *plan, int64_t row, struct growing *lists, int64_t *run_begin,
-                     struct piece_space *space) {
-    int64_t batch, head, members = lists_members(plan, row), room = plan->options.run_room;
+// Appends an item's list; ownership boxes get the plan's numbers.
+static bool keep_list(struct growing *lists, const struct piece_list *list) {
+    if (!reserve((void **)&lists->runs, &lists->run_room, lists->run_count + list->run_count,
+                 sizeof *lists->runs) ||
+        !reserve((void **)&lists->owns, &lists->own_room, lists->own_count + list->own_count,
+                 sizeof *lists->owns))
+        return false;
+    for (int64_t i = 0; i < list->run_count; i++) {
+        struct abi_run *run = &lists->runs[lists->run_count++];
+        *run = list->runs[i];
+        run->own = run->own ? (int32_t)(lists->own_count + run->own - 1) : 0;
+    }
+    for (int64_t i = 0; i < list->own_count; i++)
+        lists->owns[lists->own_count++] = list->owns[i];
+    return true;
+}
+
+static bool fill_row(struct plan *plan, const struct list_job *job, int64_t row,
+                     struct growing *lists, int64_t *run_begin, struct piece_space *space) {
+    int64_t batch, head, members = lists_members(plan, row);
     lists_member(plan, row, &batch, &head);
     for (int64_t b = 0; b < plan->launch.box_count; b++) {
-        if (!reserve((void **)&lists->runs, &lists->run_room, lists->run_count + room,
-                     sizeof *lists->runs) ||
-            !reserve((void **)&lists->owns, &lists->own_room, lists->own_count + MAX_PIECES,
-                     sizeof *lists->owns))
-            return false;
-        struct piece_output out = {.runs = lists->runs + lists->run_count,
-                                   .run_room = room,
-                                   .owns = lists->owns + lists->own_count,
-                                   .own_room = MAX_PIECES,
-                                   .first_own = lists->own_count};
-        struct abi_item item = plan_item(plan, batch, head, b);
-        plan_one(plan, &item, space, &out);
+        struct abi_item item;
+        struct piece_list list;
+        list_item(job, batch, head, &plan->launch.boxes[b], &item);
+        list_plan(job, &item, space, &list);
         run_begin[row * plan->launch.box_count + b] = lists->run_count;
-        lists->run_count += out.run_count;
-        lists->own_count += out.own_count;
+        if (!keep_list(lists, &list))
+            return false;
         int64_t rows = 1;
         for (int a = 0; a < ABI_AXES; a++)
             rows *= item.box.end[a] - item.box.begin[a];
-        count_item(plan, &out, rows, members);
+        count_item(plan, &list, rows, members);
     }
     return true;
 }
@@ -352,15 +352,18 @@ static const struct abi_box NO_BOX = {{INT64_MIN / 4, INT64_MIN / 4, INT64_MIN /
 enum heddle_status lists_fill(struct plan *plan, struct error *error) {
     struct growing lists = {0};
     int64_t list_count = plan->row_count * plan->launch.box_count;
-    struct piece_space *space = malloc((size_t)piece_space_bytes());
+    struct list_job job;
+    lists_job(plan, &job);
+    void *memory = malloc((size_t)piece_space_bytes(&job.limits));
+    struct piece_space *space = memory ? piece_space_place(memory, &job.limits) : NULL;
     int64_t *run_begin = calloc((size_t)list_count + 1, sizeof *run_begin);
     bool fits =
         space && run_begin && reserve((void **)&lists.owns, &lists.own_room, 1, sizeof *lists.owns);
     if (fits)
         lists.owns[lists.own_count++] = NO_BOX;
     for (int64_t row = 0; row < plan->row_count && fits; row++)
-        fits = fill_row(plan, row, &lists, run_begin, space);
-    free(space);
+        fits = fill_row(plan, &job, row, &lists, run_begin, space);
+    free(memory);
     if (run_begin)
         run_begin[list_count] = lists.run_count;
     plan->launch.run_begin = run_begin;

@@ -5,7 +5,7 @@
 #ifndef HEDDLE_RUNTIME_LISTS_H
 #define HEDDLE_RUNTIME_LISTS_H
 
-#include "compiler/planner/pieces.h"
+#include "compiler/planner/list_job.h"
 #include "runtime/plan.h"
 
 // Strides, extents and dilations of plan->basis into plan->launch. HEDDLE_PATTERN_ERROR when a
@@ -27,12 +27,16 @@ int64_t lists_members(const struct plan *plan, int64_t row);
 // Runs of every list, and plan->counts.
 enum heddle_status lists_fill(struct plan *plan, struct error *error);
 
-// Tiles (full, partial) of one item with the plan's shapes: what the schedule counts.
+// What the planner's code takes besides boxes and room for lists (which stay 0), with this
+// machine's addresses.
+void lists_job(const struct plan *plan, struct list_job *out);
+
+// Tiles and runs of one item with the plan's shapes: what the schedule counts.
 struct tile_count {
-    int64_t full, partial, runs;
+    int64_t full, partial;
 };
 struct tile_count lists_sample(const struct plan *plan, int64_t row, int64_t box,
-                               struct piece_space *space, struct piece_output *scratch);
+                               struct piece_space *space, struct piece_list *out);
 
 // How many boxes lists_boxes would make, and the box with a given number, without storing any.
 int64_t lists_box_count(const struct plan *plan);

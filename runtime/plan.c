@@ -16,8 +16,6 @@
 #include <string.h>
 #include <time.h>
 
-enum { DEFAULT_RUN_ROOM = 4096 };
-
 static double now_ms(void) {
     struct timespec now;
     clock_gettime(CLOCK_MONOTONIC, &now);
@@ -47,9 +45,9 @@ static enum heddle_status make_lists(struct plan *plan, struct error *error) {
         status = schedule_choose(plan, error);
     if (status == HEDDLE_OK)
         status = lists_boxes(plan, error);
-    if (status == HEDDLE_OK)
-        status = lists_fill(plan, error);
-    return status;
+    if (status == HEDDLE_OK && plan->options.on_device)
+        return schedule_limits(plan, error);
+    return status == HEDDLE_OK ? lists_fill(plan, error) : status;
 }
 
 static int64_t gpu_wide_key_rows(struct plan *plan) {
@@ -125,8 +123,9 @@ enum heddle_status plan_create(struct program *program, const struct heddle_prob
     plan->options.basis = -1;
     if (options)
         plan->options = *options;
-    if (plan->options.run_room <= 0)
-        plan->options.run_room = DEFAULT_RUN_ROOM;
+    plan->limits = PIECE_LIMITS_LARGE;
+    if (plan->options.run_room > 0 && plan->options.run_room < plan->limits.runs)
+        plan->limits.runs = (int32_t)plan->options.run_room;
     enum heddle_status status = fill(plan, problem, error);
     if (status != HEDDLE_OK) {
         plan_destroy(plan);
@@ -135,6 +134,10 @@ enum heddle_status plan_create(struct program *program, const struct heddle_prob
     plan->launch.scale = plan->scale;
     *out_plan = plan;
     return HEDDLE_OK;
+}
+
+enum heddle_status plan_make_lists(struct plan *plan, struct error *error) {
+    return plan->launch.run_begin ? HEDDLE_OK : lists_fill(plan, error);
 }
 
 void plan_destroy(struct plan *plan) {

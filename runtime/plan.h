@@ -7,6 +7,7 @@
 
 #include "compiler/abi.h"
 #include "compiler/base/status.h"
+#include "compiler/planner/pieces.h"
 #include "compiler/program.h"
 
 #include <stdbool.h>
@@ -18,6 +19,8 @@ struct plan_options {
     int basis;      // force a basis (index into facts), -1: chosen by counting
     int64_t query_tile[ABI_AXES], key_tile[ABI_AXES]; // force tile shapes; all 0: chosen
     int64_t run_room; // runs per list before merging to a hull; 0: default 4096
+    // Lists are made on the GPU, of inputs that change: here only what they need (plan_make_lists).
+    bool on_device;
 };
 
 struct plan_counts {
@@ -52,14 +55,16 @@ struct plan {
 
     // Bound arguments: env, geometry and lists, as the kernel takes them; tensors still NULL.
     struct abi_launch launch;
-    int basis;      // which of the facts' bases
-    int basis_axes; // how many basis axes are in use
+    const struct abi_pair *input_ranges; // with on_device: what each input may hold, ever
+    int basis;                           // which of the facts' bases
+    int basis_axes;                      // how many basis axes are in use
     // Of the target: most rows of an item, keys of a tile, and what a tile's fastest extent is a
     // multiple of.
     int64_t query_rows, key_rows, row_unit;
     bool half_tiles;              // its kernels come for half the keys too
     int64_t wide_rows;            // and for so many keys where the basis is one axis; or 0
     int64_t query_tile[ABI_AXES]; // box extents of an item
+    struct piece_limits limits;   // of a list, here and on a GPU
     int64_t row_count;            // rows of launch.list_of's values (classes x batches)
     const struct plan_candidate *candidates; // in the order tried; query_tile is of one of them
     int candidate_count, chosen;
@@ -70,12 +75,19 @@ struct plan {
     const struct ptx_kernel *ptx;
     int64_t turns; // of quantifiers that one pair may take, at least 1
     double plan_ms, compile_ms;
+    // Of a planner on the GPU, once somebody measured; bytes: lists and workspace, there.
+    double device_plan_ms;
+    int64_t device_plan_bytes;
 };
 
 enum heddle_status plan_create(struct program *program, const struct heddle_problem *problem,
                                const struct plan_options *options, struct plan **out_plan,
                                struct error *error);
 void plan_destroy(struct plan *plan);
+
+// Makes the lists of a plan with options.on_device here too, for reports and comparison. Without
+// that option they are there.
+enum heddle_status plan_make_lists(struct plan *plan, struct error *error);
 
 // The item side's box `box` of head `head` in batch `batch`, as the compiled functions take it.
 struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box);

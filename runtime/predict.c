@@ -1,7 +1,7 @@
 #include "runtime/predict.h"
 
 #include "runtime/cost.h"
-#include "runtime/cuda/work_order.h"
+#include "runtime/cuda/cuda_lists.h"
 
 #include <stdlib.h>
 

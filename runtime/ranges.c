@@ -6,7 +6,7 @@
 
 #include "runtime/ranges.h"
 
-#include "runtime/array_range.h"
+#include "compiler/planner/array_range.h"
 #include "runtime/bind.h"
 
 #include <inttypes.h>
@@ -127,6 +127,11 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
     }
     if (node->op == OP_MAP)
         return undecided();
+    const struct abi_pair *ever = r->plan->input_ranges ? &r->plan->input_ranges[n] : NULL;
+    if (ever && node->type == TYPE_REAL)
+        return (struct box){{.r = ever->least}, {.r = ever->greatest}, 1, 0};
+    if (ever)
+        return interval((int64_t)ever->least, (int64_t)ever->greatest);
     struct abi_range range;
     array_range(array, node->type == TYPE_REAL ? ABI_FLOAT32 : ABI_INT32, lo, hi, &range);
     if (node->type == TYPE_REAL)

@@ -10,12 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-    SAMPLE_ITEMS = 24,
-    SAMPLE_RUNS = 4096,
-    MOST_SHAPES = 32,
-    MOST_CANDIDATES = 2 * MOST_SHAPES * MAX_BASES
-};
+enum { SAMPLE_ITEMS = 24, MOST_SHAPES = 32, MOST_CANDIDATES = 2 * MOST_SHAPES * MAX_BASES };
 
 struct shape_list {
     int64_t shapes[MOST_SHAPES][ABI_AXES];
@@ -44,7 +39,6 @@ static void add_shapes(struct shape_list *list, int axes, int64_t volume, int64_
 struct search {
     struct plan *plan;
     struct piece_space *space;
-    struct piece_output scratch;
     struct mask_ops ops;   // of the basis in hand
     struct plan best_plan; // basis, tiles and geometry of the best so far
     struct plan_candidate found[MOST_CANDIDATES];
@@ -60,8 +54,9 @@ static bool sample(struct search *search, struct plan_candidate *out) {
     for (int64_t i = 0; i < sampled; i++) {
         int64_t number = sampled < items ? i * (items / sampled) + (items / sampled) / 2 : i;
         struct abi_query_box box = lists_box(plan, number % boxes);
+        struct piece_list list;
         struct tile_count tiles =
-            lists_sample(plan, number / boxes, number % boxes, search->space, &search->scratch);
+            lists_sample(plan, number / boxes, number % boxes, search->space, &list);
         out->full += (double)tiles.full / count;
         out->partial += (double)tiles.partial / count;
         rows += (double)(box.end[0] - box.begin[0]) * (box.end[1] - box.begin[1]) *
@@ -175,17 +170,13 @@ static void keep_candidates(struct search *search) {
 
 enum heddle_status schedule_choose(struct plan *plan, struct error *error) {
     struct search search = {.plan = plan};
-    search.space = malloc((size_t)piece_space_bytes());
-    search.scratch.runs = malloc(SAMPLE_RUNS * sizeof(struct abi_run));
-    search.scratch.run_room = SAMPLE_RUNS;
-    search.scratch.owns = malloc(MAX_PIECES * sizeof(struct abi_box));
-    search.scratch.own_room = MAX_PIECES;
-    enum heddle_status status = search.space && search.scratch.runs && search.scratch.owns
-                                    ? search_bases(&search, error)
-                                    : no_memory(error);
-    free(search.space);
-    free(search.scratch.runs);
-    free(search.scratch.owns);
+    const struct piece_limits limits = PIECE_LIMITS_LARGE; // shapes do not depend on the plan's
+    void *memory = malloc((size_t)piece_space_bytes(&limits));
+    if (!memory)
+        return no_memory(error);
+    search.space = piece_space_place(memory, &limits);
+    enum heddle_status status = search_bases(&search, error);
+    free(memory);
     if (status == HEDDLE_OK && search.best >= 0)
         keep_candidates(&search);
     else if (status == HEDDLE_OK)
@@ -193,6 +184,56 @@ enum heddle_status schedule_choose(struct plan *plan, struct error *error) {
                            plan->options.basis >= 0 ? "that basis is not planned in"
                                                     : "the problem has no query");
     return status;
+}
+
+// ---- limits -----------------------------------------------------------------------------------
+
+static int32_t greater(int32_t a, int32_t b) {
+    return a > b ? a : b;
+}
+
+// Twice what was seen, as a power of two.
+static int32_t with_margin(int32_t seen, int32_t least, int32_t most) {
+    int32_t room = least;
+    while (room < 2 * seen && room < most)
+        room *= 2;
+    return room < most ? room : most;
+}
+
+static struct piece_limits sample_limits(const struct plan *plan, struct piece_space *space) {
+    enum { LIMIT_ITEMS = 256 };
+    int64_t boxes = plan->launch.box_count, items = boxes * plan->row_count;
+    int64_t sampled = items < LIMIT_ITEMS ? items : LIMIT_ITEMS;
+    struct piece_limits seen = {0, 0, 0, 0};
+    for (int64_t i = 1; i <= sampled; i++) {
+        int64_t number = items * i / sampled - 1; // the last of each part: lists grow along axes
+        struct piece_list list;
+        lists_sample(plan, number / boxes, number % boxes, space, &list);
+        seen.regions = greater(seen.regions, list.used.regions);
+        seen.pieces = greater(seen.pieces, list.used.pieces);
+        seen.raw_runs = greater(seen.raw_runs, list.used.raw_runs);
+        seen.runs = greater(seen.runs, list.used.runs);
+    }
+    return seen;
+}
+
+enum heddle_status schedule_limits(struct plan *plan, struct error *error) {
+    const struct piece_limits large = PIECE_LIMITS_LARGE;
+    void *memory = malloc((size_t)piece_space_bytes(&large));
+    if (!memory)
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory to choose the lists' room");
+    struct piece_limits seen = sample_limits(plan, piece_space_place(memory, &large));
+    free(memory);
+    plan->limits.regions = with_margin(seen.regions, 16, large.regions);
+    plan->limits.pieces = with_margin(seen.pieces, 16, large.pieces);
+    plan->limits.raw_runs = with_margin(seen.raw_runs, 64, large.raw_runs);
+    if (plan->options.run_room <= 0)
+        plan->limits.runs = with_margin(seen.runs, 16, large.runs);
+    int64_t lists = plan->row_count * plan->launch.box_count;
+    while (plan->limits.runs > 1 &&
+           lists > INT32_MAX / plan->limits.runs) // kernels count in 32 bits
+        plan->limits.runs /= 2;
+    return HEDDLE_OK;
 }
 
 void schedule_print(const struct plan *plan, struct strbuf *out) {

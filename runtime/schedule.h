@@ -11,6 +11,10 @@
 // Sets basis, query_tile, launch.tile and candidates of the plan, honouring what options force.
 enum heddle_status schedule_choose(struct plan *plan, struct error *error);
 
+// Sets the plan's limits to twice what a sample of items takes, for lists that are made where every
+// list has a fixed room.
+enum heddle_status schedule_limits(struct plan *plan, struct error *error);
+
 // Stage dump `schedule`.
 void schedule_print(const struct plan *plan, struct strbuf *out);
 

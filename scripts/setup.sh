@@ -56,6 +56,10 @@ need_llvm() {
     if ! command -v llvm-config-22 >/dev/null && ! command -v llvm-config-19 >/dev/null; then
         install llvm-22-dev || need llvm-19-dev
     fi
+    # Compiles the planner for GPUs; Meson says so where it is missing, and heddle plans on the host.
+    if command -v llvm-config-22 >/dev/null && ! command -v clang-22 >/dev/null; then
+        install clang-22 || echo "$(basename "$0"): cannot install clang-22; see $log" >&2
+    fi
 }
 
 need_build_tools() {

@@ -1,6 +1,8 @@
 #include "compiler/llvm/llvm_nvptx.h"
 #include "compiler/llvm/llvm_jit.h"
 
+#include <llvm-c/BitReader.h>
+#include <llvm-c/Linker.h>
 #include <llvm-c/Target.h>
 #include <llvm-c/Transforms/PassBuilder.h>
 #include <llvm/Config/llvm-config.h>
@@ -34,6 +36,7 @@ static enum heddle_status use_machine(struct llvm_unit *unit, const char *cpu, c
         return error_set(error, HEDDLE_INTERNAL, "LLVM makes no target machine for %s", cpu);
     LLVMDisposeTargetMachine(unit->machine);
     unit->machine = machine;
+    unit->on_gpu = true;
     LLVMSetTarget(unit->module, TRIPLE);
     LLVMTargetDataRef layout = LLVMCreateTargetDataLayout(machine);
     LLVMSetModuleDataLayout(unit->module, layout);
@@ -64,9 +67,49 @@ static const char PIPELINE[] =
     "function(early-cse<memssa>,instcombine<max-iterations=1;no-verify-fixpoint>,simplifycfg,"
     "early-cse<memssa>,adce)";
 
-enum heddle_status llvm_unit_optimize_nvptx(struct llvm_unit *unit, struct error *error) {
+static void hide_functions(LLVMModuleRef module) {
+    enum { KERNEL = 71 }; // the calling convention of kernels
+    for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f))
+        if (!LLVMIsDeclaration(f) && LLVMGetFunctionCallConv(f) != KERNEL)
+            LLVMSetLinkage(f, LLVMInternalLinkage);
+}
+
+enum heddle_status llvm_unit_link(struct llvm_unit *unit, const unsigned char *bitcode,
+                                  size_t bytes, struct error *error) {
+    LLVMMemoryBufferRef buffer =
+        LLVMCreateMemoryBufferWithMemoryRange((const char *)bitcode, bytes, "linked", false);
+    LLVMModuleRef module = NULL;
+    bool failed = LLVMParseBitcodeInContext2(unit->context, buffer, &module);
+    LLVMDisposeMemoryBuffer(buffer);
+    failed = failed || LLVMLinkModules2(unit->module, module); // takes the module in any case
+    enum heddle_status status = llvm_status(unit, NULL, "linking", error);
+    if (failed && status == HEDDLE_OK)
+        status = error_set(error, HEDDLE_INTERNAL, "LLVM cannot link bitcode");
+    if (status == HEDDLE_OK)
+        hide_functions(unit->module);
+    return status;
+}
+
+static const char LINKED_PIPELINE[] =
+    "globaldce,function(sroa,early-cse<memssa>,"
+    "instcombine<max-iterations=1;no-verify-fixpoint>,simplifycfg,"
+    "loop-mssa(loop-simplifycfg,licm),gvn,"
+    "instcombine<max-iterations=1;no-verify-fixpoint>,simplifycfg,adce)";
+static const char LARGE_PIPELINE[] = "globaldce,function(sroa,adce)"; // see llvm_unit_optimize
+
+static enum heddle_status run_passes(struct llvm_unit *unit, const char *passes,
+                                     struct error *error) {
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef failure = LLVMRunPasses(unit->module, PIPELINE, unit->machine, options);
+    LLVMErrorRef failure = LLVMRunPasses(unit->module, passes, unit->machine, options);
     LLVMDisposePassBuilderOptions(options);
     return llvm_status(unit, failure, "optimisation", error);
+}
+
+enum heddle_status llvm_unit_optimize_nvptx(struct llvm_unit *unit, struct error *error) {
+    return run_passes(unit, PIPELINE, error);
+}
+
+enum heddle_status llvm_unit_optimize_linked(struct llvm_unit *unit, struct error *error) {
+    bool large = llvm_has_large_function(unit->module);
+    return run_passes(unit, large ? LARGE_PIPELINE : LINKED_PIPELINE, error);
 }

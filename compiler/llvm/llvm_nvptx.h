@@ -9,6 +9,12 @@
 // kernels and their parameters in another way.
 enum heddle_status llvm_unit_create_nvptx(const char *cpu, const char *features,
                                           struct llvm_unit **out_unit, struct error *error);
+// Adds a module of LLVM bitcode, made for the same machine. Afterwards only kernels are visible
+// from outside.
+enum heddle_status llvm_unit_link(struct llvm_unit *unit, const unsigned char *bitcode,
+                                  size_t bytes, struct error *error);
+// For units linked with compiled C: memory becomes registers, and what nothing calls goes.
+enum heddle_status llvm_unit_optimize_linked(struct llvm_unit *unit, struct error *error);
 // Shares what the emitters repeat per pair, and little else: the driver's assembler schedules.
 enum heddle_status llvm_unit_optimize_nvptx(struct llvm_unit *unit, struct error *error);
 

@@ -189,7 +189,7 @@ static const char PIPELINE[] =
 static const char LARGE_PIPELINE[] = "function(adce)";
 enum { LARGE_FUNCTION = 12000 }; // instructions
 
-static bool has_large_function(LLVMModuleRef module) {
+bool llvm_has_large_function(LLVMModuleRef module) {
     for (LLVMValueRef f = LLVMGetFirstFunction(module); f; f = LLVMGetNextFunction(f)) {
         int count = 0;
         for (LLVMBasicBlockRef b = LLVMGetFirstBasicBlock(f); b; b = LLVMGetNextBasicBlock(b))
@@ -202,7 +202,7 @@ static bool has_large_function(LLVMModuleRef module) {
 
 enum heddle_status llvm_unit_optimize(struct llvm_unit *unit, struct error *error) {
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    const char *passes = has_large_function(unit->module) ? LARGE_PIPELINE : PIPELINE;
+    const char *passes = llvm_has_large_function(unit->module) ? LARGE_PIPELINE : PIPELINE;
     LLVMErrorRef failure = LLVMRunPasses(unit->module, passes, unit->machine, options);
     LLVMDisposePassBuilderOptions(options);
     return llvm_status(unit, failure, "optimisation", error);

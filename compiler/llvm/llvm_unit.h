@@ -17,6 +17,7 @@ struct llvm_unit {
     LLVMTargetMachineRef machine;
     // What the code is made for; decided when the unit is made.
     // has_avx512: F, BW, DQ and VL together.
+    bool on_gpu;
     bool has_avx512, has_avx512_bf16, has_amx_bf16, has_f16c, has_fma;
     int vector_bits; // 512, 256 or 128
     // Common types, owned by the context.

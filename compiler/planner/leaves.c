@@ -138,7 +138,16 @@ static void store_index(struct leaves *leaves, int64_t slot, aval value) {
     LLVMBuildStore(leaves->unit->builder, value.v, at);
 }
 
-// Least and greatest element of a box of indices, by the runtime's range query.
+// By address on the host, by name on a GPU, where it is linked in.
+static LLVMValueRef range_function(struct leaves *leaves, LLVMTypeRef type) {
+    struct llvm_unit *unit = leaves->unit;
+    if (!unit->on_gpu)
+        return env_field(leaves, offsetof(struct abi_env, array_range), unit->ptr);
+    LLVMValueRef function = LLVMGetNamedFunction(unit->module, "array_range");
+    return function ? function : LLVMAddFunction(unit->module, "array_range", type);
+}
+
+// Least and greatest element of a box of indices, by the planner's range query.
 static void range_array(struct leaves *leaves, const struct expr *node, const struct box *args,
                         struct box *out) {
     struct llvm_unit *unit = leaves->unit;
@@ -158,8 +167,7 @@ static void range_array(struct leaves *leaves, const struct expr *node, const st
     LLVMTypeRef type = LLVMFunctionType(unit->void_type, params, 5, 0);
     LLVMValueRef call_args[] = {array_of(leaves, node), llvm_int(unit->i64, element),
                                 leaves->scratch, his, result};
-    LLVMValueRef function = env_field(leaves, offsetof(struct abi_env, array_range), unit->ptr);
-    LLVMBuildCall2(unit->builder, type, function, call_args, 5, "");
+    LLVMBuildCall2(unit->builder, type, range_function(leaves, type), call_args, 5, "");
     LLVMTypeRef read = node->type == TYPE_REAL ? unit->f64 : unit->i64;
     aval least = val(llvm_load_field(unit, result, 0, read, ""));
     aval greatest = val(llvm_load_field(unit, result, sizeof(int64_t), read, ""));

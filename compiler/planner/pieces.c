@@ -2,10 +2,42 @@
 
 #include "compiler/planner/piece_space.h"
 
-#include <string.h>
+// ---- scratch ----------------------------------------------------------------------------------
 
-int64_t piece_space_bytes(void) {
-    return sizeof(struct piece_space);
+static int64_t padded(int64_t bytes) {
+    return (bytes + 15) / 16 * 16;
+}
+
+// Raw regions, then pieces, the spare ones and claims.
+static int64_t shared_bytes(const struct piece_limits *limits) {
+    return padded(greatest(limits->regions * (int64_t)sizeof(struct abi_region),
+                           3 * limits->pieces * (int64_t)sizeof(struct shape)));
+}
+
+int64_t piece_space_bytes(const struct piece_limits *limits) {
+    int64_t regions = sizeof(struct region) + sizeof(struct shape);
+    return padded(sizeof(struct piece_space)) + shared_bytes(limits) +
+           padded(limits->regions * regions) +
+           padded(limits->raw_runs * (int64_t)sizeof(struct abi_run)) +
+           padded(limits->pieces * (int64_t)sizeof(struct abi_box));
+}
+
+struct piece_space *piece_space_place(void *memory, const struct piece_limits *limits) {
+    struct piece_space *space = memory;
+    char *at = (char *)memory + padded(sizeof *space);
+    space->limits = *limits;
+    space->raw = (void *)at;
+    space->pieces = (void *)at;
+    space->spare = space->pieces + limits->pieces;
+    space->claims = space->spare + limits->pieces;
+    at += shared_bytes(limits);
+    space->regions = (void *)at;
+    space->inners = (void *)(at + limits->regions * (int64_t)sizeof(struct region));
+    at += padded(limits->regions * (int64_t)(sizeof(struct region) + sizeof(struct shape)));
+    space->runs = (void *)at;
+    at += padded(limits->raw_runs * (int64_t)sizeof(struct abi_run));
+    space->owns = (void *)at;
+    return space;
 }
 
 // ---- cutting ----------------------------------------------------------------------------------
@@ -15,11 +47,13 @@ static void add_piece(struct piece_space *space, struct shape piece) {
         piece.axis[a] = extent_simplified(piece.axis[a]);
     if (shape_empty(&piece))
         return;
-    if (space->piece_count == MAX_PIECES) {
+    if (space->piece_count == space->limits.pieces) {
         space->overflow = true;
         return;
     }
     space->pieces[space->piece_count++] = piece;
+    if (space->piece_count > space->most_pieces)
+        space->most_pieces = space->piece_count;
 }
 
 // Puts what is left of a piece outside of a plain box back on the list.
@@ -39,17 +73,23 @@ static void cut_box(struct piece_space *space, struct shape piece, const struct 
     }
 }
 
-// Cuts a comb out of everything on the list: tooth by tooth.
+// Cuts a plain box out of the pieces from `from` on. Those before the first that it meets stay.
+static void cut_plain(struct piece_space *space, const struct shape *box, int from) {
+    while (from < space->piece_count && !shape_meet(&space->pieces[from], box))
+        from++;
+    int count = space->piece_count - from;
+    for (int i = 0; i < count; i++)
+        space->spare[i] = space->pieces[from + i];
+    space->piece_count = from;
+    for (int i = 0; i < count; i++)
+        cut_box(space, space->spare[i], box);
+}
+
+// A comb is cut out tooth by tooth.
 static void cut_claim(struct piece_space *space, const struct shape *claim, int from) {
     int axis = shape_comb_axis(claim);
     if (axis < 0) {
-        int count = space->piece_count;
-        struct shape kept[MAX_PIECES];
-        int kept_count = count - from;
-        memcpy(kept, space->pieces + from, (size_t)kept_count * sizeof *kept);
-        space->piece_count = from;
-        for (int i = 0; i < kept_count; i++)
-            cut_box(space, kept[i], claim);
+        cut_plain(space, claim, from);
         return;
     }
     const struct extent *e = &claim->axis[axis];
@@ -59,7 +99,7 @@ static void cut_claim(struct piece_space *space, const struct shape *claim, int 
     int64_t first = extent_tooth_after(e, e->begin), last = extent_last_tooth(e);
     if (!touched)
         return;
-    if (last - first >= MAX_PIECES) {
+    if (last - first >= space->limits.pieces) {
         space->overflow = true;
         return;
     }
@@ -67,7 +107,7 @@ static void cut_claim(struct piece_space *space, const struct shape *claim, int 
         struct shape one = *claim;
         int64_t begin = e->phase + tooth * e->period;
         one.axis[axis] = extent_plain(greatest(e->begin, begin), least(e->end, begin + e->width));
-        cut_claim(space, &one, from);
+        cut_plain(space, &one, from);
     }
 }
 
@@ -142,11 +182,15 @@ static struct shape rounded_comb(const struct tiler *t, const struct shape *piec
     return claim;
 }
 
-static void add_claim(struct piece_space *space, const struct shape *claim) {
-    if (space->claim_count == MAX_PIECES)
+static bool add_claim(struct piece_space *space, const struct shape *claim) {
+    if (space->claim_count == space->limits.pieces) {
         space->overflow = true;
-    else
-        space->claims[space->claim_count++] = *claim;
+        return false;
+    }
+    space->claims[space->claim_count++] = *claim;
+    if (space->claim_count > space->most_pieces)
+        space->most_pieces = space->claim_count;
+    return true;
 }
 
 static void set_own(struct tiler *t, const struct shape *claim, bool boxed) {
@@ -155,20 +199,18 @@ static void set_own(struct tiler *t, const struct shape *claim, bool boxed) {
     t->own_index = 0;
     if (!boxed)
         return;
-    if (t->out->own_count == t->out->own_room) {
-        t->out->merged = true;
-        return;
-    }
-    struct abi_box *box = &t->out->owns[t->out->own_count];
+    // One a claim at most, and of these there is room for as many.
+    struct abi_box *box = &t->out->owns[t->out->own_count++];
     for (int a = 0; a < ABI_AXES; a++) {
         box->begin[a] = claim->axis[a].begin;
         box->end[a] = claim->axis[a].end;
     }
-    t->own_index = t->out->first_own + t->out->own_count++;
+    t->own_index = t->out->own_count;
 }
 
 // The tiles' own claim: all they cover where nobody else has any of it, else the piece itself.
-static void set_claim(struct tiler *t, const struct shape *piece, const struct layout *layout) {
+// False when there is no room for it.
+static bool set_claim(struct tiler *t, const struct shape *piece, const struct layout *layout) {
     struct piece_space *space = t->space;
     struct shape covered =
         shape_is_comb(piece) ? rounded_comb(t, piece, layout) : tile_hull(t, layout);
@@ -176,33 +218,38 @@ static void set_claim(struct tiler *t, const struct shape *piece, const struct l
     for (int i = 0; i < space->claim_count && !shape_is_comb(piece); i++)
         free &= !shape_meet(&covered, &space->claims[i]);
     const struct shape *claim = free ? &covered : piece;
+    if (!add_claim(space, claim))
+        return false;
     set_own(t, claim, !free);
-    add_claim(space, claim);
+    return true;
 }
 
 // One brick per combination of tiles within a tooth; a plain axis is one brick.
-static void put_piece(struct tiler *t, const struct layout *layout, struct brick *brick, int axis) {
-    if (axis == ABI_AXES) {
-        tiles_put_brick(t, brick);
-        return;
+static void put_piece(struct tiler *t, const struct layout *layout) {
+    struct brick brick;
+    int64_t combs[ABI_AXES], at[ABI_AXES];
+    for (int a = 0; a < ABI_AXES; a++) {
+        bool teeth = layout->teeth[a] > 1;
+        combs[a] = teeth ? layout->tiles[a] : 1;
+        brick.count[a] = teeth ? layout->teeth[a] : layout->tiles[a];
+        brick.step[a] = teeth ? layout->period[a] : t->input->tile[a];
     }
-    bool teeth = layout->teeth[axis] > 1;
-    int64_t tile = t->input->tile[axis];
-    brick->count[axis] = teeth ? layout->teeth[axis] : layout->tiles[axis];
-    brick->step[axis] = teeth ? layout->period[axis] : tile;
-    for (int64_t i = 0; i < (teeth ? layout->tiles[axis] : 1); i++) {
-        brick->origin[axis] = layout->first[axis] + i * tile;
-        put_piece(t, layout, brick, axis + 1);
-    }
+    for (at[0] = 0; at[0] < combs[0]; at[0]++)
+        for (at[1] = 0; at[1] < combs[1]; at[1]++)
+            for (at[2] = 0; at[2] < combs[2]; at[2]++) {
+                for (int a = 0; a < ABI_AXES; a++)
+                    brick.origin[a] = layout->first[a] + at[a] * t->input->tile[a];
+                tiles_put_brick(t, &brick);
+            }
 }
 
 static void tile_piece(struct tiler *t, const struct shape *piece, bool unsolved) {
     struct layout layout = lay_out(t, piece);
-    struct brick brick;
     bool refine = t->refine;
-    set_claim(t, piece, &layout);
+    if (!set_claim(t, piece, &layout))
+        return;
     t->refine |= unsolved;
-    put_piece(t, &layout, &brick, 0);
+    put_piece(t, &layout);
     t->refine = refine;
 }
 
@@ -264,28 +311,28 @@ static void tile_region(struct tiler *t, const struct region *region) {
 // ---- the item ---------------------------------------------------------------------------------
 
 // Everything any region reaches as one partial brick: right whatever the regions, only slower.
-static void put_hull(const struct piece_input *input, struct piece_space *space,
-                     struct piece_output *out) {
+static void put_hull(struct tiler *t) {
+    struct piece_space *space = t->space;
     struct brick brick;
-    out->run_count = out->own_count = 0;
+    t->out->run_count = t->out->own_count = 0;
     for (int a = 0; a < ABI_AXES; a++) {
-        int64_t begin = INT64_MAX, end = INT64_MIN;
+        int64_t begin = INT64_MAX, end = INT64_MIN, tile = t->input->tile[a];
         for (int i = 0; i < space->region_count; i++) {
             begin = least(begin, space->regions[i].outer.axis[a].begin);
             end = greatest(end, space->regions[i].outer.axis[a].end);
         }
         brick.origin[a] = begin;
-        brick.step[a] = input->tile[a];
-        brick.count[a] = ceil_div(end - begin, input->tile[a]);
+        brick.step[a] = tile;
+        brick.count[a] = ceil_div(end - begin, tile);
     }
-    out->merged = false;
-    tiles_put_run(out, &brick, true, 0);
-    out->merged = true;
+    t->out->merged = false;
+    tiles_put_run(t, &brick, true, 0);
+    t->out->merged = true;
 }
 
 static void tile_all(struct tiler *t) {
     struct piece_space *space = t->space;
-    space->claim_count = 0;
+    space->claim_count = space->most_pieces = 0;
     space->overflow = false;
     t->out->run_count = t->out->own_count = 0;
     t->out->merged = false;
@@ -297,17 +344,21 @@ static void tile_all(struct tiler *t) {
 }
 
 void pieces_plan(const struct piece_input *input, struct piece_space *space,
-                 struct piece_output *out) {
+                 struct piece_list *out) {
     struct tiler tiler = {.input = input, .space = space, .out = out};
+    out->runs = space->runs;
+    out->owns = space->owns;
     regions_read(input, space);
     tile_all(&tiler);
     if (space->overflow) {
         regions_whole(input, space);
         tile_all(&tiler);
     }
-    if (out->merged) {
-        put_hull(input, space, out);
-        return;
-    }
-    tiles_order(out);
+    int64_t raw_runs = out->run_count;
+    if (!out->merged)
+        tiles_order(out);
+    out->used = (struct piece_limits){space->raw_count, space->most_pieces, (int32_t)raw_runs,
+                                      (int32_t)out->run_count};
+    if (out->merged || out->run_count > space->limits.runs)
+        put_hull(&tiler);
 }

@@ -14,8 +14,9 @@
 //      Unsolved pieces are subdivided and classified; so are the partial tiles of items of which
 //      only some queries meet a region's conditions.
 //
-// Plain C over fixed storage: no allocation, no library, no recursion deeper than the tile counts'
-// logarithms.
+// Plain C over fixed storage: no allocation, no library, no recursion. The same source is compiled
+// for this machine and for a GPU (planner_device.c); what comes out is the same, bit for bit, where
+// the limits are.
 #ifndef HEDDLE_COMPILER_PLANNER_PIECES_H
 #define HEDDLE_COMPILER_PLANNER_PIECES_H
 
@@ -23,32 +24,41 @@
 
 #include <stdbool.h>
 
-enum { MAX_REGIONS = 192, MAX_PIECES = 512 };
-
 struct piece_input {
     const struct abi_env *env;
     const struct abi_item *item;
+    // NULL on a GPU: there the compiled functions are called by name (piece_space.h).
     abi_regions_fn *regions;
     abi_classify_fn *classify;
     int64_t tile[ABI_AXES];
 };
 
-// Where runs go. `runs` and `owns` are the caller's; own 0 is reserved for "no ownership box", so
-// owns[0] of this output is the plan's owns[first_own].
-struct piece_output {
+// What one item may take. Beyond `regions` or `pieces` it is planned as one unsolved region, beyond
+// either number of runs as one partial hull: right, only slower.
+struct piece_limits {
+    int32_t regions, pieces;
+    int32_t raw_runs; // before those that continue each other are joined
+    int32_t runs;     // and after
+};
+#define PIECE_LIMITS_LARGE ((struct piece_limits){192, 512, 4096, 4096})
+
+// The runs of one item: full ones first, then partial, each by ascending origin. Arrays are the
+// space's, until it plans the next item. A run's `own` is 0 for none, else 1 + an index into owns.
+struct piece_list {
     struct abi_run *runs;
-    int64_t run_room, run_count;
     struct abi_box *owns;
-    int64_t own_room, own_count;
-    int64_t first_own;
-    bool merged; // more than run_room: one partial hull instead
+    int64_t run_count, own_count;
+    bool merged;              // past a limit of runs: one partial hull
+    struct piece_limits used; // limits that would have done
 };
 
-struct piece_space; // scratch of one thread, piece_space_bytes() large
-int64_t piece_space_bytes(void);
+// Scratch of one thread: `memory` is piece_space_bytes() large, aligned to 16 bytes and the
+// caller's.
+struct piece_space;
+int64_t piece_space_bytes(const struct piece_limits *limits);
+struct piece_space *piece_space_place(void *memory, const struct piece_limits *limits);
 
-// The runs of one item, full ones first, then partial, each by ascending origin. run_room >= 1.
 void pieces_plan(const struct piece_input *input, struct piece_space *space,
-                 struct piece_output *out);
+                 struct piece_list *out);
 
 #endif

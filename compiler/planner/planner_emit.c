@@ -379,6 +379,14 @@ enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pa
     return llvm_unit_verify(unit, error);
 }
 
+enum heddle_status planner_emit_device(struct llvm_unit *unit, const struct pattern *pattern,
+                                       const struct facts *facts, int basis, struct error *error) {
+    const struct basis_facts *solved = &facts->sides[SIDE_QUERY][basis];
+    emit_regions(unit, pattern, solved, "heddle_device_regions");
+    emit_classify(unit, pattern, solved, "heddle_device_classify");
+    return llvm_unit_verify(unit, error);
+}
+
 enum heddle_status planner_code_find(struct planner_code *code, const struct facts *facts,
                                      enum side side, struct error *error) {
     char name[64];

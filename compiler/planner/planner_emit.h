@@ -19,6 +19,10 @@
 enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pattern,
                                 const struct facts *facts, enum side side, struct error *error);
 
+// The regions and classify functions of one basis, query-major, for planner_device.c.
+enum heddle_status planner_emit_device(struct llvm_unit *unit, const struct pattern *pattern,
+                                       const struct facts *facts, int basis, struct error *error);
+
 // "heddle_regions_q_1" and so on, for llvm_unit_symbol. `text` has room for 64 bytes.
 const char *planner_symbol(const char *what, int side, int basis, char *text);
 

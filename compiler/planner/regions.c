@@ -2,8 +2,6 @@
 
 #include "compiler/planner/piece_space.h"
 
-#include <string.h>
-
 // ---- regions ----------------------------------------------------------------------------------
 
 // Teeth closer together than a tile: every tile holds one, so the comb is as good as its hull.
@@ -14,7 +12,6 @@ static void close_gaps(struct extent *e, int64_t tile) {
 
 static bool read_region(const struct piece_input *input, const struct abi_region *raw,
                         struct region *out) {
-    memset(out, 0, sizeof *out);
     for (int a = 0; a < ABI_AXES; a++) {
         const struct abi_extent *e = &raw->axis[a];
         out->outer.axis[a] = extent_simplified((struct extent){
@@ -26,6 +23,7 @@ static bool read_region(const struct piece_input *input, const struct abi_region
     out->unsolved = (raw->flags & ABI_REGION_UNSOLVED) != 0;
     out->undecided = (raw->flags & ABI_REGION_UNDECIDED) != 0;
     out->comb = shape_is_comb(&out->outer);
+    out->dropped = false;
     // Combs along two axes are rare: the second is left to classification.
     for (int a = shape_comb_axis(&out->outer) + 1; out->comb && a < ABI_AXES; a++)
         if (out->outer.axis[a].period) {
@@ -37,18 +35,18 @@ static bool read_region(const struct piece_input *input, const struct abi_region
 
 void regions_whole(const struct piece_input *input, struct piece_space *space) {
     struct region *all = &space->regions[0];
-    memset(all, 0, sizeof *all);
+    *all = (struct region){.unsolved = true};
     for (int a = 0; a < ABI_AXES; a++)
         all->outer.axis[a] = extent_plain(input->item->list_begin[a], input->item->list_end[a]);
-    all->unsolved = true;
     space->region_count = shape_empty(&all->outer) ? 0 : 1;
     space->inner_count = 0;
 }
 
 static void read_all(const struct piece_input *input, struct piece_space *space) {
-    int64_t count = input->regions(input->env, input->item, space->raw, MAX_REGIONS);
+    int64_t count = CALL_REGIONS(input)(input->env, input->item, space->raw, space->limits.regions);
     space->region_count = space->inner_count = 0;
-    if (count > MAX_REGIONS) {
+    space->raw_count = (int)least(count, INT32_MAX);
+    if (count > space->limits.regions) {
         regions_whole(input, space);
         return;
     }

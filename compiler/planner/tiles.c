@@ -2,17 +2,15 @@
 
 #include "compiler/planner/piece_space.h"
 
-#include <string.h>
-
 // ---- bricks -----------------------------------------------------------------------------------
 
-void tiles_put_run(struct piece_output *out, const struct brick *brick, bool partial, int64_t own) {
-    if (out->run_count == out->run_room) {
+void tiles_put_run(struct tiler *t, const struct brick *brick, bool partial, int64_t own) {
+    struct piece_list *out = t->out;
+    if (out->run_count == t->space->limits.raw_runs) {
         out->merged = true;
         return;
     }
     struct abi_run *run = &out->runs[out->run_count++];
-    memset(run, 0, sizeof *run);
     for (int a = 0; a < ABI_AXES; a++) {
         run->origin[a] = (int32_t)brick->origin[a];
         run->count[a] = (int32_t)brick->count[a];
@@ -50,28 +48,57 @@ static void tiles_within(const struct brick *brick, int axis, int64_t tile, cons
     *out_end = *out_begin;
 }
 
-static void classify_brick(struct tiler *t, const struct brick *brick);
+// ---- covering ---------------------------------------------------------------------------------
 
-// Is every position of a plain box in some plain inner box from `next` on?
-static bool covered(const struct piece_space *space, struct shape box, int next) {
-    if (shape_empty(&box))
-        return true;
+// The first plain inner box from `next` on that meets a box, or their number.
+static int64_t inner_meeting(const struct piece_space *space, const struct abi_box *box,
+                             int64_t next) {
     for (; next < space->inner_count; next++) {
         const struct shape *inner = &space->inners[next];
-        if (shape_is_comb(inner) || !shape_meet(&box, inner))
-            continue;
-        for (int a = 0; a < ABI_AXES; a++) { // what sticks out must be in the others
-            struct shape below = box, above = box;
-            below.axis[a].end = least(box.axis[a].end, inner->axis[a].begin);
-            above.axis[a].begin = greatest(box.axis[a].begin, inner->axis[a].end);
-            if (!covered(space, below, next + 1) || !covered(space, above, next + 1))
-                return false;
-            box.axis[a].begin = greatest(box.axis[a].begin, inner->axis[a].begin);
-            box.axis[a].end = least(box.axis[a].end, inner->axis[a].end);
-        }
-        return true;
+        bool meets = !shape_is_comb(inner);
+        for (int a = 0; a < ABI_AXES && meets; a++)
+            meets = box->begin[a] < inner->axis[a].end && inner->axis[a].begin < box->end[a];
+        if (meets)
+            break;
     }
-    return false;
+    return next;
+}
+
+static bool push_cover(struct cover_work *work, int *count, const struct abi_box *box,
+                       int64_t next) {
+    for (int a = 0; a < ABI_AXES; a++)
+        if (box->begin[a] >= box->end[a])
+            return true;
+    if (*count == COVER_ROOM)
+        return false;
+    work[*count].box = *box;
+    work[(*count)++].next = next;
+    return true;
+}
+
+// Is every position of a box in some plain inner box? What sticks out of one must be in the others.
+// A box in too many parts counts as not covered.
+static bool covered(struct piece_space *space, const struct abi_box *whole) {
+    struct cover_work *work = space->cover;
+    int count = 0;
+    bool fits = push_cover(work, &count, whole, 0);
+    while (fits && count) {
+        struct abi_box box = work[--count].box;
+        int64_t next = inner_meeting(space, &box, work[count].next);
+        if (next == space->inner_count)
+            return false;
+        for (int a = 0; a < ABI_AXES; a++) {
+            const struct extent *inner = &space->inners[next].axis[a];
+            struct abi_box below = box, above = box;
+            below.end[a] = least(box.end[a], inner->begin);
+            above.begin[a] = greatest(box.begin[a], inner->end);
+            fits &= push_cover(work, &count, &below, next + 1) &&
+                    push_cover(work, &count, &above, next + 1);
+            box.begin[a] = greatest(box.begin[a], inner->begin);
+            box.end[a] = least(box.end[a], inner->end);
+        }
+    }
+    return fits;
 }
 
 // How many plain inner boxes meet the tiles of a brick.
@@ -93,7 +120,7 @@ enum { MOST_COVER_TESTS = 64 };
 static void put_partial(struct tiler *t, const struct brick *brick) {
     int64_t cells = brick->count[0] * brick->count[1] * brick->count[2];
     if (cells > MOST_COVER_TESTS || inners_meeting(t, brick) < 2) {
-        tiles_put_run(t->out, brick, true, t->own_index);
+        tiles_put_run(t, brick, true, t->own_index);
         return;
     }
     int64_t at[ABI_AXES];
@@ -101,14 +128,18 @@ static void put_partial(struct tiler *t, const struct brick *brick) {
         for (at[1] = 0; at[1] < brick->count[1]; at[1]++)
             for (at[2] = 0; at[2] < brick->count[2]; at[2]++) {
                 struct brick one = *brick;
-                struct shape box;
+                struct abi_box box;
+                bool full = true;
                 for (int a = 0; a < ABI_AXES; a++) {
                     one.origin[a] += at[a] * brick->step[a];
                     one.count[a] = 1;
-                    box.axis[a] = extent_plain(one.origin[a], one.origin[a] + t->input->tile[a]);
+                    box.begin[a] = one.origin[a];
+                    box.end[a] = one.origin[a] + t->input->tile[a];
+                    full &=
+                        box.begin[a] >= t->own.axis[a].begin && box.end[a] <= t->own.axis[a].end;
                 }
-                bool full = shape_inside(&box, &t->own) && covered(t->space, box, 0);
-                tiles_put_run(t->out, &one, !full, t->own_index);
+                full = full && covered(t->space, &box);
+                tiles_put_run(t, &one, !full, t->own_index);
             }
 }
 
@@ -120,39 +151,7 @@ static struct brick slice(const struct brick *brick, int axis, int64_t begin, in
     return part;
 }
 
-// Splits off the tiles inside inner box `next` and those after it; what no inner box covers is
-// partial.
-static void split_brick(struct tiler *t, struct brick brick, int next) {
-    for (int a = 0; a < ABI_AXES; a++)
-        if (brick.count[a] <= 0)
-            return;
-    if (next == t->space->inner_count) {
-        if (t->refine)
-            classify_brick(t, &brick);
-        else
-            put_partial(t, &brick);
-        return;
-    }
-    int64_t begin[ABI_AXES], end[ABI_AXES];
-    for (int a = 0; a < ABI_AXES; a++) {
-        struct extent e = t->space->inners[next].axis[a];
-        e.begin = greatest(e.begin, t->own.axis[a].begin);
-        e.end = least(e.end, t->own.axis[a].end);
-        tiles_within(&brick, a, t->input->tile[a], &e, &begin[a], &end[a]);
-        if (begin[a] >= end[a]) {
-            split_brick(t, brick, next + 1);
-            return;
-        }
-    }
-    for (int a = 0; a < ABI_AXES; a++) {
-        split_brick(t, slice(&brick, a, 0, begin[a]), next + 1);
-        // A comb may hold more tiles further on.
-        split_brick(t, slice(&brick, a, end[a], brick.count[a]),
-                    t->space->inners[next].axis[a].period ? next : next + 1);
-        brick = slice(&brick, a, begin[a], end[a]);
-    }
-    tiles_put_run(t->out, &brick, false, 0);
-}
+// ---- classifying ------------------------------------------------------------------------------
 
 // The keys of a brick that exist and are owned; false when there are none.
 static bool brick_box(const struct tiler *t, const struct brick *brick, struct abi_box *box,
@@ -170,57 +169,135 @@ static bool brick_box(const struct tiler *t, const struct brick *brick, struct a
     return true;
 }
 
-// Classifies one tile, halving the item where the whole is undecided: full (empty) when it is for
-// every part. A position of its own that is undecided ends the search, so a tile that really is
-// partial costs a handful of steps.
-static int64_t classify_parts(const struct tiler *t, const struct abi_item *item,
-                              const struct abi_box *box) {
-    int64_t kept = t->input->classify(t->input->env, item, box);
-    int axis = 0;
-    while (axis < ABI_AXES && item->box.end[axis] - item->box.begin[axis] < 2)
-        axis++;
-    if (kept != 1 || axis == ABI_AXES)
-        return kept;
-    struct abi_item low = *item, high = *item;
-    low.box.end[axis] = high.box.begin[axis] = (item->box.begin[axis] + item->box.end[axis]) / 2;
-    kept = classify_parts(t, &low, box);
-    return kept == 1 || classify_parts(t, &high, box) == kept ? kept : 1;
+// Goes on where the whole item is undecided about a box: full (empty) when every part of it is,
+// halved as far as it takes. A position of its own that is undecided ends the search, so a tile
+// that really is partial costs a handful of steps.
+static int64_t classify_parts(const struct tiler *t, const struct abi_box *box, int64_t kept) {
+    struct cover_work *parts = t->space->cover;
+    struct abi_item part = *t->input->item;
+    int64_t all = -1;
+    int count = 0;
+    for (;;) {
+        int axis = 0;
+        while (axis < ABI_AXES && part.box.end[axis] - part.box.begin[axis] < 2)
+            axis++;
+        if (kept == 1 && (axis == ABI_AXES || count == COVER_ROOM))
+            return 1;
+        if (kept == 1) { // the lower half next, the upper one later
+            struct abi_box high = part.box;
+            high.begin[axis] = (part.box.begin[axis] + part.box.end[axis]) / 2;
+            part.box.end[axis] = high.begin[axis];
+            parts[count++].box = high;
+        } else if (all >= 0 && kept != all) {
+            return 1;
+        } else {
+            all = kept;
+            if (!count)
+                return all;
+            part.box = parts[--count].box;
+        }
+        kept = CALL_CLASSIFY(t->input)(t->input->env, &part, box);
+    }
 }
 
-// Halves a brick until the whole predicate says empty or full, or one tile is left.
+// ---- the work list ----------------------------------------------------------------------------
+
+static void push_work(struct tiler *t, const struct brick *brick, int64_t next) {
+    struct piece_space *space = t->space;
+    for (int a = 0; a < ABI_AXES; a++)
+        if (brick->count[a] <= 0)
+            return;
+    space->work[space->work_count].brick = *brick;
+    space->work[space->work_count++].next = next;
+}
+
+// A brick that no inner box has tiles in: empty or full by the whole predicate, or halved until it
+// is, down to one tile.
 static void classify_brick(struct tiler *t, const struct brick *brick) {
     struct abi_box box;
     bool clipped;
-    if (t->out->merged || !brick_box(t, brick, &box, &clipped))
+    if (!brick_box(t, brick, &box, &clipped))
         return;
-    int64_t kept = t->input->classify(t->input->env, t->input->item, &box);
-    if (kept == 0)
-        return;
-    if (kept == 3 && !clipped) {
-        tiles_put_run(t->out, brick, false, 0);
-        return;
-    }
+    int64_t kept = CALL_CLASSIFY(t->input)(t->input->env, t->input->item, &box);
     int longest = 0;
     for (int a = 1; a < ABI_AXES; a++)
         if (brick->count[a] > brick->count[longest])
             longest = a;
     int64_t count = brick->count[longest];
-    if (count == 1) {
-        kept = classify_parts(t, t->input->item, &box);
-        if (kept == 3 && !clipped)
-            tiles_put_run(t->out, brick, false, 0);
-        else if (kept != 0)
-            put_partial(t, brick);
+    if (count == 1 && kept == 1)
+        kept = classify_parts(t, &box, kept);
+    if (kept == 0)
         return;
+    bool whole = count == 1 || t->space->work_count > WORK_ROOM - 2; // not to be halved
+    if (kept == 3 && !clipped) {
+        tiles_put_run(t, brick, false, 0);
+    } else if (whole) {
+        put_partial(t, brick);
+    } else {
+        struct brick low = slice(brick, longest, 0, count / 2);
+        struct brick high = slice(brick, longest, count / 2, count);
+        push_work(t, &high, t->space->inner_count);
+        push_work(t, &low, t->space->inner_count);
     }
-    struct brick low = slice(brick, longest, 0, count / 2);
-    struct brick high = slice(brick, longest, count / 2, count);
-    classify_brick(t, &low);
-    classify_brick(t, &high);
+}
+
+// Which tiles of a brick lie inside an inner box and the claim: [begin, end) of each axis. False
+// when none do.
+static bool tiles_inside(const struct tiler *t, const struct brick *brick,
+                         const struct shape *inner, int64_t *begin, int64_t *end) {
+    for (int a = 0; a < ABI_AXES; a++) {
+        struct extent e = inner->axis[a];
+        e.begin = greatest(e.begin, t->own.axis[a].begin);
+        e.end = least(e.end, t->own.axis[a].end);
+        tiles_within(brick, a, t->input->tile[a], &e, &begin[a], &end[a]);
+        if (begin[a] >= end[a])
+            return false;
+    }
+    return true;
+}
+
+// Takes the tiles inside one inner box out of a brick; the rest, by axis, is tried on the boxes
+// after it. A comb may hold more tiles further on: that rest is pushed first, so that it waits
+// until all others are done and a long comb needs no more room than a short one.
+static void split_brick(struct tiler *t, const struct brick *whole, const struct shape *inner,
+                        int64_t next, const int64_t *begin, const int64_t *end) {
+    struct brick brick = *whole;
+    for (int a = 0; a < ABI_AXES; a++) {
+        struct brick above = slice(&brick, a, end[a], brick.count[a]);
+        if (inner->axis[a].period)
+            push_work(t, &above, next);
+        brick = slice(&brick, a, begin[a], end[a]);
+    }
+    tiles_put_run(t, &brick, false, 0);
+    brick = *whole;
+    for (int a = 0; a < ABI_AXES; a++) {
+        struct brick below = slice(&brick, a, 0, begin[a]);
+        struct brick above = slice(&brick, a, end[a], brick.count[a]);
+        push_work(t, &below, next + 1);
+        if (!inner->axis[a].period)
+            push_work(t, &above, next + 1);
+        brick = slice(&brick, a, begin[a], end[a]);
+    }
 }
 
 void tiles_put_brick(struct tiler *t, const struct brick *brick) {
-    split_brick(t, *brick, 0);
+    struct piece_space *space = t->space;
+    int64_t begin[ABI_AXES], end[ABI_AXES];
+    space->work_count = 0;
+    push_work(t, brick, 0);
+    while (space->work_count && !t->out->merged) {
+        struct brick_work work = space->work[--space->work_count];
+        bool room = space->work_count < WORK_ROOM - HALVING - 2 * ABI_AXES;
+        while (room && work.next < space->inner_count &&
+               !tiles_inside(t, &work.brick, &space->inners[work.next], begin, end))
+            work.next++;
+        if (room && work.next < space->inner_count)
+            split_brick(t, &work.brick, &space->inners[work.next], work.next, begin, end);
+        else if (t->refine)
+            classify_brick(t, &work.brick);
+        else
+            put_partial(t, &work.brick);
+    }
 }
 
 // ---- order ------------------------------------------------------------------------------------
@@ -231,7 +308,7 @@ static bool run_before(const struct abi_run *a, const struct abi_run *b) {
     for (int i = 0; i < ABI_AXES; i++)
         if (a->origin[i] != b->origin[i])
             return a->origin[i] < b->origin[i];
-    return false;
+    return a->own < b->own;
 }
 
 // b continues a along one axis.
@@ -270,7 +347,8 @@ static void sift(struct abi_run *runs, int64_t root, int64_t count) {
     }
 }
 
-// Heap sort: origins of an item's runs are distinct, so the order is the same everywhere.
+// Heap sort. No two runs of an item agree in kind, origin and ownership, so the order does not
+// depend on how they were found.
 static void order_runs(struct abi_run *runs, int64_t count) {
     bool sorted = true;
     for (int64_t i = 1; i < count && sorted; i++)
@@ -295,7 +373,7 @@ static int64_t coalesce(struct abi_run *runs, int64_t count) {
     return kept;
 }
 
-void tiles_order(struct piece_output *out) {
+void tiles_order(struct piece_list *out) {
     order_runs(out->runs, out->run_count);
     out->run_count = coalesce(out->runs, out->run_count);
 }

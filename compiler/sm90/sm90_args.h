@@ -49,7 +49,8 @@ struct sm90_args {
     uint64_t o, lse;    // lse may be 0
     int64_t o_batch_stride, o_head_stride, o_token_stride; // elements
     int64_t lse_batch_stride, lse_head_stride, lse_token_stride;
-    uint64_t heads, boxes, run_begin, runs, order; // order: uint32_t item by work number
+    uint64_t heads, boxes, runs, order; // order: uint32_t item by work number
+    uint64_t run_begin, run_end;        // int64_t into runs, by list
     uint64_t queue; // uint32_t[2], 0 between launches: items drawn, blocks that found none
     int64_t token_stride[ABI_AXES], dilation[ABI_AXES], basis_extent[ABI_AXES];
     int64_t axis_divisor[ABI_AXES], axis_modulus[ABI_AXES];

@@ -74,9 +74,10 @@ static void find_list(struct scout *s, LLVMValueRef box, LLVMValueRef *begin, LL
     LLVMValueRef boxes = LLVMBuildZExt(e->b, SM90_ARG(e, box_count, e->unit->i32), i64, "");
     LLVMValueRef list = LLVMBuildAdd(e->b, LLVMBuildMul(e->b, row, boxes, ""),
                                      LLVMBuildZExt(e->b, box, i64, ""), "");
-    LLVMValueRef at = sm90_global(e, SM90_ARG(e, run_begin, i64), list, 8);
-    *begin = LLVMBuildTrunc(e->b, sm90_load(e, at, 0, i64), e->unit->i32, "");
-    *end = LLVMBuildTrunc(e->b, sm90_load(e, at, 8, i64), e->unit->i32, "");
+    LLVMValueRef begin_at = sm90_global(e, SM90_ARG(e, run_begin, i64), list, 8);
+    LLVMValueRef end_at = sm90_global(e, SM90_ARG(e, run_end, i64), list, 8);
+    *begin = LLVMBuildTrunc(e->b, sm90_load(e, begin_at, 0, i64), e->unit->i32, "");
+    *end = LLVMBuildTrunc(e->b, sm90_load(e, end_at, 0, i64), e->unit->i32, "");
     LLVMValueRef first = sm90_global(e, SM90_ARG(e, runs, i64), *begin, sizeof(struct sm90_run));
     sm90_asm(e, NULL, "prefetch.global.L2 [$0];", "l,~{memory}", &first, 1);
 }

@@ -1,8 +1,9 @@
 #include "runtime/cuda/cuda_plan.h"
 
 #include "compiler/pipeline.h"
+#include "runtime/cuda/cuda_lists.h"
 #include "runtime/cuda/cuda_maps.h"
-#include "runtime/cuda/work_order.h"
+#include "runtime/cuda/cuda_planner.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,34 +15,9 @@ static double now_ms(void) {
     return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }
 
-// ---- device memory ------------------------------------------------------------------------------
-
-static enum heddle_status allocate(struct cuda_plan *plan, size_t bytes, CUdeviceptr *out,
-                                   struct error *error) {
-    const struct cuda_api *api = plan->device->api;
-    if (plan->buffer_count == plan->buffer_room) {
-        int room = plan->buffer_room ? 2 * plan->buffer_room : 16;
-        CUdeviceptr *grown = realloc(plan->buffers, (size_t)room * sizeof *grown);
-        if (!grown)
-            return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the GPU's plan");
-        plan->buffers = grown;
-        plan->buffer_room = room;
-    }
-    enum heddle_status status =
-        cuda_status(api, api->MemAlloc(out, bytes ? bytes : 16), "the plan on the GPU", error);
-    if (status == HEDDLE_OK)
-        plan->buffers[plan->buffer_count++] = *out;
-    return status;
-}
-
-static enum heddle_status upload(struct cuda_plan *plan, const void *data, size_t bytes,
+static enum heddle_status upload(struct cuda_plan *c, const void *data, size_t bytes,
                                  CUdeviceptr *out, struct error *error) {
-    const struct cuda_api *api = plan->device->api;
-    enum heddle_status status = allocate(plan, bytes, out, error);
-    if (status == HEDDLE_OK && bytes)
-        status = cuda_status(api, api->MemcpyHtoD(*out, data, bytes), "uploading the plan", error);
-    plan->uploaded_bytes += (int64_t)bytes;
-    return status;
+    return cuda_upload(&c->memory, data, bytes, out, error);
 }
 
 // ---- residues -----------------------------------------------------------------------------------
@@ -113,26 +89,6 @@ static enum heddle_status upload_boxes(struct cuda_plan *c, struct sm90_args *ar
     return upload(c, boxes, (size_t)count * sizeof *boxes, (CUdeviceptr *)&args->boxes, error);
 }
 
-static int32_t within(int64_t value, int64_t low, int64_t high) {
-    return (int32_t)(value < low ? low : value > high ? high : value);
-}
-
-// The run as the producer reads it, for an item of this box: its ownership box and the keys that
-// exist in one.
-static struct sm90_run convert_run(const struct plan *plan, const struct abi_run *from,
-                                   const struct sm90_box *box) {
-    const struct abi_box *own = &plan->launch.owns[from->own];
-    struct sm90_run run = {.kind = from->kind};
-    for (int a = 0; a < ABI_AXES; a++) {
-        run.origin[a] = from->origin[a];
-        run.step[a] = from->step[a];
-        run.count[a] = from->count[a];
-        run.low[a] = within(own->begin[a], 0, box->extent[a]);
-        run.high[a] = within(own->end[a], 0, box->extent[a]);
-    }
-    return run;
-}
-
 static enum heddle_status upload_runs(struct cuda_plan *c, struct sm90_args *args,
                                       struct error *error) {
     const struct plan *plan = c->plan;
@@ -141,40 +97,42 @@ static enum heddle_status upload_runs(struct cuda_plan *c, struct sm90_args *arg
     struct sm90_run *runs = malloc(((size_t)count + 1) * sizeof *runs);
     if (!runs)
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the GPU's lists");
-    for (int64_t list = 0; list < lists; list++) {
-        const struct abi_query_box *from = &launch->boxes[list % launch->box_count];
-        struct cuda_residue at = cuda_residue_of(plan, set_number(plan, from->residue));
-        struct sm90_box box;
-        for (int a = 0; a < ABI_AXES; a++)
-            box.extent[a] = (int32_t)at.extent[a];
-        for (int64_t i = launch->run_begin[list]; i < launch->run_begin[list + 1]; i++)
-            runs[i] = convert_run(plan, &launch->runs[i], &box);
-    }
+    cuda_list_records(plan, runs);
     enum heddle_status status =
         upload(c, runs, (size_t)count * sizeof *runs, (CUdeviceptr *)&args->runs, error);
     free(runs);
     if (status == HEDDLE_OK)
         status = upload(c, launch->run_begin, ((size_t)lists + 1) * sizeof *launch->run_begin,
                         (CUdeviceptr *)&args->run_begin, error);
+    args->run_end =
+        args->run_begin + sizeof *launch->run_begin; // each list ends where the next begins
     return status;
 }
 
-// ---- order of work ------------------------------------------------------------------------------
-
 static enum heddle_status upload_order(struct cuda_plan *c, struct sm90_args *args,
                                        struct error *error) {
+    size_t bytes = (size_t)args->items * sizeof(uint32_t);
+    uint32_t *order = malloc(bytes);
+    enum heddle_status status =
+        order && cuda_work_order(c->plan, order)
+            ? upload(c, order, bytes, (CUdeviceptr *)&args->order, error)
+            : error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the order of work");
+    free(order);
+    return status;
+}
+
+// The lists of a launch: made on the host and uploaded, or made on the GPU.
+static enum heddle_status place_lists(struct cuda_plan *c, struct sm90_args *args,
+                                      struct error *error) {
     const struct plan *plan = c->plan;
     int64_t items = plan->batch * plan->heads * plan->launch.box_count;
     if (items > INT32_MAX)
         return error_set(error, HEDDLE_LIMIT, "the problem has too many query tiles for a GPU");
-    uint32_t *order = malloc((size_t)items * sizeof *order);
-    enum heddle_status status =
-        order && cuda_work_order(plan, order)
-            ? upload(c, order, (size_t)items * sizeof *order, (CUdeviceptr *)&args->order, error)
-            : error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the order of work");
-    free(order);
     args->items = (int32_t)items;
-    return status;
+    if (plan->options.on_device)
+        return cuda_planner_create(c, &c->planner, error);
+    enum heddle_status status = upload_runs(c, args, error);
+    return status == HEDDLE_OK ? upload_order(c, args, error) : status;
 }
 
 // ---- parameters and inputs ----------------------------------------------------------------------
@@ -183,10 +141,12 @@ static enum heddle_status upload_tables(struct cuda_plan *c, struct error *error
     const struct pattern *pattern = c->plan->program->pattern;
     const struct abi_env *env = &c->plan->launch.env;
     enum heddle_status status = HEDDLE_OK;
+    c->tables = ARENA_ARRAY(&c->arena, CUdeviceptr, (size_t)pattern->table_count + 1);
     memcpy(c->args + SM90_PARAM, env->params, 8 * (size_t)pattern->scalar_count);
     for (int t = 0; t < pattern->table_count && status == HEDDLE_OK; t++) {
         CUdeviceptr at;
         status = upload(c, env->tables[t], 8 * (size_t)c->plan->heads, &at, error);
+        c->tables[t] = at;
         if (status == HEDDLE_OK)
             memcpy(c->args + sm90_tables_at(pattern) + 8 * t, &at, sizeof at);
     }
@@ -250,8 +210,10 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
         ARENA_ARRAY(&c->arena, unsigned char, (size_t)sm90_args_bytes(plan->program->pattern));
     struct sm90_args *args = (struct sm90_args *)(void *)c->args;
     fill_scalars(plan, args);
-    enum heddle_status status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
-                                                 plan->ptx->shared_bytes, &c->kernel, error);
+    enum heddle_status status = HEDDLE_OK;
+    if (plan->ptx)
+        status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
+                                  plan->ptx->shared_bytes, &c->kernel, error);
     if (status == HEDDLE_OK)
         status = cuda_maps_create(c, args, error);
     if (status == HEDDLE_OK)
@@ -259,15 +221,13 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     if (status == HEDDLE_OK)
         status = upload_boxes(c, args, error);
     if (status == HEDDLE_OK)
-        status = upload_runs(c, args, error);
-    if (status == HEDDLE_OK)
-        status = upload_order(c, args, error);
-    if (status == HEDDLE_OK)
         status = make_queue(c, args, error);
     if (status == HEDDLE_OK)
         status = upload_tables(c, error);
     if (status == HEDDLE_OK)
         status = upload_arrays(c, error);
+    if (status == HEDDLE_OK)
+        status = place_lists(c, args, error);
     c->arena.escape = NULL;
     return status;
 }
@@ -280,7 +240,7 @@ enum heddle_status cuda_plan_create(const struct cuda_device *device, const stru
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the GPU's plan");
     double begin = now_ms();
     c->plan = plan;
-    c->device = device;
+    c->device = c->memory.device = device;
     arena_init(&c->arena, (size_t)1 << 40);
     enum heddle_status status = cuda_device_enter(device, error);
     if (status == HEDDLE_OK) {
@@ -306,14 +266,13 @@ void cuda_plan_destroy(struct cuda_plan *c) {
     if (!c)
         return;
     if (cuda_device_enter(c->device, &ignored) == HEDDLE_OK) {
-        for (int i = 0; i < c->buffer_count; i++)
-            c->device->api->MemFree(c->buffers[i]);
+        cuda_planner_destroy(c->planner);
+        cuda_memory_free(&c->memory);
         cuda_maps_destroy(c);
         cuda_kernel_unload(c->device, &c->kernel);
         cuda_device_leave(c->device);
     }
     error_finish(&ignored);
-    free(c->buffers);
     arena_finish(&c->arena);
     free(c);
 }

@@ -3,6 +3,7 @@
 #define HEDDLE_RUNTIME_CUDA_PLAN_H
 
 #include "compiler/sm90/sm90_kernel.h"
+#include "runtime/cuda/cuda_memory.h"
 #include "runtime/cuda/module.h"
 #include "runtime/plan.h"
 
@@ -11,10 +12,9 @@ struct cuda_plan {
     const struct cuda_device *device; // borrowed
     struct cuda_kernel kernel;
     struct arena arena;
-    // Device memory, all but the maps; freed with the plan.
-    CUdeviceptr *buffers;
-    int buffer_count, buffer_room;
-    int64_t uploaded_bytes;
+    struct cuda_memory memory;    // freed with the plan
+    struct cuda_planner *planner; // NULL: lists are the host's
+    CUdeviceptr *tables;          // of parameters; a planner on the GPU reads them too
     // The kernel's parameter but for what tensors decide.
     unsigned char *args;
     // Sets of tensor maps (cuda_maps.h): one per residue, times one per batch.
@@ -29,7 +29,8 @@ struct cuda_plan {
     double load_ms;
 };
 
-// `plan` was made for HEDDLE_TARGET_CUDA. HEDDLE_DEVICE_ERROR, HEDDLE_OUT_OF_MEMORY, HEDDLE_LIMIT.
+// `plan` was made for HEDDLE_TARGET_CUDA; with lists_only nothing can be run.
+// HEDDLE_DEVICE_ERROR, HEDDLE_OUT_OF_MEMORY, HEDDLE_LIMIT.
 enum heddle_status cuda_plan_create(const struct cuda_device *device, const struct plan *plan,
                                     struct cuda_plan **out_plan, struct error *error);
 void cuda_plan_destroy(struct cuda_plan *plan); // NULL is fine

@@ -2,12 +2,14 @@
 
 enum { LOG_BYTES = 8192 };
 
-static enum heddle_status assemble(const struct cuda_device *device, const char *ptx,
-                                   struct cuda_kernel *out, struct error *error) {
+enum heddle_status cuda_module_load(const struct cuda_device *device, const char *ptx,
+                                    CUmodule *out, struct error *error) {
     char log[LOG_BYTES] = "";
     CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
     void *values[] = {log, (void *)(uintptr_t)sizeof log};
-    CUresult result = device->api->ModuleLoadDataEx(&out->module, ptx, 2, options, values);
+    CUmodule module = NULL; // what the driver leaves here when it fails is nobody's
+    CUresult result = device->api->ModuleLoadDataEx(&module, ptx, 2, options, values);
+    *out = result == CUDA_SUCCESS ? module : NULL;
     enum heddle_status status = cuda_status(device->api, result, "assembling the kernel", error);
     log[LOG_BYTES - 1] = '\0';
     if (status != HEDDLE_OK && log[0])
@@ -20,7 +22,7 @@ enum heddle_status cuda_kernel_load(const struct cuda_device *device, const char
                                     struct error *error) {
     const struct cuda_api *api = device->api;
     *out = (struct cuda_kernel){0};
-    enum heddle_status status = assemble(device, ptx, out, error);
+    enum heddle_status status = cuda_module_load(device, ptx, &out->module, error);
     if (status != HEDDLE_OK)
         return status;
     CUresult result = api->ModuleGetFunction(&out->function, out->module, name);

@@ -9,8 +9,12 @@ struct cuda_kernel {
     CUfunction function;
 };
 
-// Assembles `ptx` (NUL-terminated) and finds `name` in it. The assembler's log is in the error.
-// Within the device's context, as the function below.
+// Assembles `ptx` (NUL-terminated). The assembler's log is in the error. Within the device's
+// context, as the functions below.
+enum heddle_status cuda_module_load(const struct cuda_device *device, const char *ptx,
+                                    CUmodule *out, struct error *error);
+
+// The same, and finds `name` in it.
 enum heddle_status cuda_kernel_load(const struct cuda_device *device, const char *ptx,
                                     const char *name, int shared_bytes, struct cuda_kernel *out,
                                     struct error *error);

@@ -45,6 +45,17 @@ enum heddle_status {
 enum heddle_dtype { HEDDLE_F32 = 0, HEDDLE_F16, HEDDLE_BF16 };
 enum heddle_target { HEDDLE_TARGET_AUTO = 0, HEDDLE_TARGET_CPU, HEDDLE_TARGET_CUDA };
 
+// Who makes the work lists of a plan on a GPU; on the CPU all are the host's. Both make the same
+// lists, bit for bit.
+enum heddle_planner {
+    HEDDLE_PLANNER_AUTO = 0, // DEVICE where an input is given in the GPU's memory, else HOST
+    HEDDLE_PLANNER_HOST,     // the host, once, when the plan is made
+    // The GPU, when the plan is made and again in each heddle_replan. The first plan of a pattern
+    // waits some seconds for the driver to assemble the planner (later processes take it from the
+    // driver's cache on disk), and holds up to 100 MB of the GPU's memory for a million tokens.
+    HEDDLE_PLANNER_DEVICE
+};
+
 enum { HEDDLE_MAX_AXES = 3 };
 
 struct heddle_context;
@@ -127,6 +138,11 @@ struct heddle_input { // an `input` array, row-major over its declared indices
     enum heddle_element element;
     int rank;
     int64_t shape[4];
+    int on_device; // 1: data is memory of the context's GPU, written before the call; 0: the host's
+    // Of HEDDLE_PLANNER_DEVICE: the least and the greatest value, [2], that heddle_replan may bring
+    // later, besides what data holds now; NULL: none besides. Indices, divisors and overflow are
+    // checked for all of it.
+    const double *range;
 };
 
 struct heddle_problem {
@@ -142,6 +158,7 @@ struct heddle_problem {
     int param_count;
     const struct heddle_input *inputs;
     int input_count;
+    enum heddle_planner planner;
 };
 #define HEDDLE_PROBLEM_INIT                                                                        \
     {                                                                                              \
@@ -154,7 +171,9 @@ struct heddle_problem {
 // for this dtype and dim. HEDDLE_PATTERN_ERROR: a `require` failed or an expression has no value
 // for this problem; the message names file, line, column and values. HEDDLE_LIMIT: among others,
 // fp32 on a GPU. HEDDLE_BAD_ARGUMENT, HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL.
-// On a GPU the call loads the kernel and uploads the lists, and waits for that.
+// On a GPU the call loads the kernel, uploads or makes the lists, and waits for that.
+// HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on the CPU, and a HEDDLE_DEVICE_ERROR where heddle
+// was built without a planner for GPUs (AUTO then takes the host's).
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
                                       const struct heddle_problem *problem,
@@ -166,7 +185,7 @@ void heddle_plan_destroy(struct heddle_plan *plan);
 struct heddle_plan_info {
     size_t struct_bytes;
     int64_t queries, keys;
-    int64_t computed_pairs; // pairs in the tiles of all batches and heads
+    int64_t computed_pairs; // pairs in the tiles of all batches and heads, when the plan was made
     int64_t plan_bytes;
     double plan_ms, compile_ms;
 };
@@ -219,6 +238,44 @@ struct heddle_tensors {
 // HEDDLE_OUT_OF_MEMORY.
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                               void *stream);
+
+// ---- planning again ------------------------------------------------------------------------
+
+// Makes the lists of a plan with HEDDLE_PLANNER_DEVICE again, on the GPU, for new contents of its
+// inputs; runs that are queued after it use them. Inputs that are not named keep what they hold;
+// with none at all the lists are made again as they are. Parameters and sizes are the plan's.
+//
+// Inputs. As in the problem of heddle_plan_create: the same shape, and int32 or int64 for int,
+// float32 for real; on_device must be 1 (range is ignored). The plan copies them when the queued
+// work runs, so `data` must stay valid and unchanged until then; other fields are read during the
+// call only.
+//
+// Streams. As heddle_run: the call queues work on `stream`, waits for nothing, and afterwards reads
+// no memory of the host. It may be captured in a CUDA graph, together with runs: a replay reads
+// what `data` holds by then. It counts as a run: one in flight per plan.
+//
+// Two things cannot be known before the GPU has seen the contents, and are no failures of the call;
+// heddle_plan_lists tells. A list that needs more runs than it has room for (twice what lists took
+// when the plan was made, from a sample) becomes one run of masked tiles: results are the same,
+// only slower. A value outside of what the plan was made for (heddle_input.range) is taken as the
+// nearest one inside.
+//
+// HEDDLE_BAD_ARGUMENT: a plan of the host's lists, an unknown input, another shape or element,
+// memory of the host. HEDDLE_DEVICE_ERROR: the driver refused (also for a failure of earlier work).
+enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_input *inputs,
+                                 int input_count, void *stream);
+
+struct heddle_lists {
+    size_t struct_bytes;    // sizeof(struct heddle_lists)
+    int64_t lists;          // each shared by heads of equal parameters
+    int64_t merged;         // of these: had more runs than fit and are masked tiles throughout
+    int64_t computed_pairs; // as in heddle_plan_info, but of the lists as they are now
+    int64_t clamped_inputs; // inputs with a value outside of their range
+};
+// The lists as they are when all that was queued on `stream` has run; waits for it. Not while the
+// stream is captured. HEDDLE_BAD_ARGUMENT, HEDDLE_DEVICE_ERROR, HEDDLE_OUT_OF_MEMORY.
+enum heddle_status heddle_plan_lists(struct heddle_plan *plan, void *stream,
+                                     struct heddle_lists *out_lists);
 
 #ifdef __cplusplus
 }

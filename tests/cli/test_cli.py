@@ -201,6 +201,20 @@ def test_device(cli):
     assert json.loads(cli.out("devices", "--json"))["target"] == "cpu"
 
 
+def test_planner(cli):
+    for command in ("run", "explain", "bench", "draw", "compile"):
+        more = ("--emit=plan",) if command == "compile" else ()
+        cli.error(2, command, WINDOW, "--axes", "i=8", "--planner", "device", *more)
+        cli.error(2, command, WINDOW, "--axes", "i=8", "--planner", "elsewhere", *more)
+    for command in ("run", "explain", "bench"):
+        cli.error(4, command, WINDOW, "--axes", "i=8", "--planner", "device", "--target", "cuda")
+    host, device = (cli.out("compile", WINDOW, "--axes", "i=700", "--emit=plan", "--target", "cuda",
+                            "--planner", planner) for planner in ("host", "device"))
+    assert host == device and "lists" in host
+    explained = json.loads(cli.out("explain", WINDOW, "--axes", "i=8", "--json"))
+    assert explained["planner"] == "host" and explained["merged_lists"] == 0
+
+
 def test_draw_txt(cli):
     for queries, keys, before, after in ((16, 16, 4, 0), (7, 30, 5, 3), (30, 7, 9, 2), (1, 100, 64, 0)):
         drawn = cli.out("draw", WINDOW, "--axes", f"i={keys}", "--queries", queries, "--param",

@@ -40,6 +40,7 @@ static struct {
     const char *failed;
 } failing;
 static char ATTENTION[] = "the attention kernel", PLACE[] = "the tensor maps' kernel";
+static char PLANNER[] = "one of the planner's kernels";
 static struct fake_cuda_held held;
 static struct fake_cuda_launches launches;
 static bool capturing;
@@ -219,8 +220,9 @@ CUresult fake_ModuleGetFunction(CUfunction *function, CUmodule module, const cha
     CALL(ModuleGetFunction);
     (void)module;
     bool places = strcmp(name, "heddle_place_maps") == 0;
-    *function = (CUfunction)(void *)(places ? PLACE : ATTENTION);
-    return places || strcmp(name, "heddle_attention") == 0 ? CUDA_SUCCESS : 500;
+    bool plans = strncmp(name, "heddle_plan_", 12) == 0;
+    *function = (CUfunction)(void *)(places ? PLACE : plans ? PLANNER : ATTENTION);
+    return places || plans || strcmp(name, "heddle_attention") == 0 ? CUDA_SUCCESS : 500;
 }
 CUresult fake_FuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
     CALL(FuncSetAttribute);
@@ -338,7 +340,7 @@ CUresult fake_LaunchKernel(CUfunction function, unsigned int x, unsigned int y, 
         void **to = params[1];
         const uint32_t *words = params[2];
         memcpy(*to, params[0], 4 * (size_t)*words);
-    } else {
+    } else if (function == (CUfunction)(void *)ATTENTION) {
         launches.attention++;
         memcpy(&launches.parameter, params[0], sizeof launches.parameter);
     }

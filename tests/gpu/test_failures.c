@@ -157,24 +157,60 @@ Test(failures, plan_with_many_sets_of_maps) {
     each_result(FAKE_RESIDUES, plan_and_run, destroy_plan);
 }
 
+static struct heddle_input documents_of(const int32_t *ids) {
+    return (struct heddle_input){
+        .name = "doc", .data = ids, .element = HEDDLE_INT32, .rank = 1, .shape = {300}};
+}
+
+static void open_with_input(struct fake_host *host, const char *text,
+                            const struct heddle_input *input) {
+    fake_host_open(host, FAKE_ONE_SET);
+    heddle_pattern_destroy(host->pattern);
+    cr_assert_eq(heddle_pattern_parse(host->context, "p", text, strlen(text), NULL, &host->pattern),
+                 HEDDLE_OK, "%s", heddle_last_error());
+    host->problem.param_count = 0;
+    host->problem.inputs = input;
+    host->problem.input_count = 1;
+}
+
 // What a plan reads of the host: tables, inputs. One upload each.
 Test(failures, plan_with_a_table_and_an_input) {
     static const char text[] =
         "pattern p { axes i; input int doc[i]; param int far[head] = 9;"
         " keep doc[k.i] == doc[q.i] and q.i - k.i < far[head]; }";
     static const int32_t documents[300] = {0};
-    struct heddle_input input = {"doc", documents, HEDDLE_INT32, 1, {300}};
+    struct heddle_input input = documents_of(documents);
     struct fake_host host;
-    fake_host_open(&host, FAKE_ONE_SET);
-    heddle_pattern_destroy(host.pattern);
-    cr_assert_eq(heddle_pattern_parse(host.context, "p", text, strlen(text), NULL, &host.pattern),
-                 HEDDLE_OK, "%s", heddle_last_error());
-    host.problem.param_count = 0;
-    host.problem.inputs = &input;
-    host.problem.input_count = 1;
+    open_with_input(&host, text, &input);
     walk(&host, plan_and_run, destroy_plan, UNKNOWN);
     fake_host_close(&host);
 }
+
+#if HEDDLE_TEST_PLANNER
+// The input in the GPU's memory (here: anywhere), so that the GPU makes the lists, and again.
+static enum heddle_status plan_and_replan(struct fake_host *host) {
+    struct heddle_lists lists = {.struct_bytes = sizeof lists};
+    enum heddle_status status =
+        heddle_plan_create(host->context, host->pattern, &host->problem, &host->plan);
+    if (status == HEDDLE_OK)
+        status = heddle_replan(host->plan, host->problem.inputs, 1, NULL);
+    if (status == HEDDLE_OK)
+        status = heddle_plan_lists(host->plan, NULL, &lists);
+    return status == HEDDLE_OK ? run(host, 0) : status;
+}
+
+Test(failures, planning_on_the_gpu) {
+    static const char text[] = "pattern p { axes i; input int doc[i]; keep doc[k.i] == doc[q.i]; }";
+    static const int32_t documents[300] = {0};
+    struct heddle_input input = documents_of(documents);
+    struct fake_host host;
+    input.on_device = 1;
+    open_with_input(&host, text, &input);
+    for (int i = 0; i < RESULT_COUNT; i++)
+        walk(&host, plan_and_replan, destroy_plan, RESULTS[i]);
+    fake_host_close(&host);
+}
+#endif
 
 // Destroying goes on past a failure. Its first call enters the context: without that nothing can be
 // given back.

@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
 
 from runner import Runner, pattern_file
+from test_ptx import has_planner
 
 FAILURES = {     # mode: what the message must say
     "no_device": "NO_DEVICE",
@@ -135,6 +136,36 @@ def sweeps(fake):
     assert notes == one * 2 + ["released"], notes
 
 
+def plans_on_device(fake, blocks, sections, **problem):
+    status, out, said, notes = fake.run("ok", "--target", "cuda", "--planner", "device", **problem)
+    assert status == 0 and "on the GPU" in out, f"exit status {status}\n{said}"
+    lists = [f"launch {blocks} 1 1 x 32 1 1, small", f"launch {sections} 1 1 x 256 1 1, small"]
+    assert notes[:2] == lists and notes[2].endswith("x 384 1 1, large"), notes[:4]
+    assert notes[3:5] == lists and notes[-3:] == ["unloaded", "unloaded", "released"], notes
+
+
+# The fake makes no lists, so the comparison must find that they differ.
+def compares_lists(fake):
+    status, _, said, notes = fake.call("ok", "explain", pattern_file("window"), "--axes", "i=1000",
+                                       "--target", "cuda", "--planner", "device")
+    assert status == 5 and "differ first" in said, f"exit status {status}\n{said}"
+    assert notes[-2:] == ["unloaded", "released"], notes
+
+
+def planner_fails(fake, mode, words):
+    status, _, said, notes = fake.call(mode, "explain", pattern_file("window"), "--axes", "i=1000",
+                                       "--target", "cuda", "--planner", "device")
+    assert status == 4 and words in said and notes[-1] == "released", f"exit status {status}\n{said}"
+
+
+def planner_cases(tests, fake):
+    tests.case("a planner", lambda: plans_on_device(fake, 8, 1))
+    tests.case("a planner of many lists", lambda: plans_on_device(fake, 48, 2, axes="i=100000"))
+    tests.case("a planner compared", lambda: compares_lists(fake))
+    for mode in ("bad_ptx", "out_of_memory"):
+        tests.case(f"a planner, {mode}", lambda m=mode: planner_fails(fake, m, FAILURES[m]))
+
+
 def lists_devices(fake):
     status, out, said, _ = fake.call("ok", "devices")
     assert status == 0 and "Fake GPU" in out and "not used" not in out, out + said
@@ -182,6 +213,8 @@ def main():
             fake, "--param", "dilation_y=2", "--param", "dilation_x=3", "--queries", "400",
             pattern="neighborhood2d", axes="y=50,x=40", several_maps=True))
         tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200"))
+        if has_planner(heddle):
+            planner_cases(tests, fake)
         tests.case("devices", lambda: lists_devices(fake))
         tests.case("explain", lambda: explains(fake))
         tests.case("fp32", lambda: refuses_fp32(fake))

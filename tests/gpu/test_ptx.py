@@ -5,6 +5,9 @@ is emitted (LLVM verifies it) and, where ptxas is installed, assembled for sm_90
  - full tiles hold nothing of the predicate: two compares, of the softmax's -inf
  - ptxas spills nothing, and keeps wgmma asynchronous (no C7510) and setmaxnreg in force (no C7508)
 
+The planners' PTX is assembled too. Their calls keep some registers on the stack; what a thread takes
+there the driver reserves for every thread that the GPU can hold, so there are limits.
+
 Usage: test_ptx.py HEDDLE [--all]     --all: every pattern in every dimension (minutes)
 """
 import argparse
@@ -80,6 +83,40 @@ def assemble(ptxas, path):
     assert spills and spills.group(1) == spills.group(2) == "0", spills and spills.group(0)
 
 
+PLANNER_STACK, PLANNER_SPILLS = 2048, 512       # bytes a thread
+PLANNER_KERNELS = ("clear", "change", "levels", "lists", "order")
+
+
+def assemble_planner(ptxas, path):
+    done = subprocess.run([ptxas, "-v", "-arch=sm_90a", path, "-o", path + ".cubin"],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=300)
+    log = done.stdout.decode(errors="replace")
+    assert done.returncode == 0, log
+    stack = max(int(n) for n in re.findall(r"(\d+) bytes stack frame", log))
+    spilled = sum(int(n) for n in re.findall(r"(\d+) bytes spill stores", log))
+    assert stack <= PLANNER_STACK and spilled <= PLANNER_SPILLS, \
+        f"{stack} bytes of stack, {spilled} spilled"
+
+
+def check_planner(heddle, ptxas, name, folder):
+    path = os.path.join(folder, f"{name}_planner.ptx")
+    runner.call([heddle, "compile", runner.pattern_file(name), "--emit=plan-ptx", "--target", "cuda",
+                 "--dim", "128", *inputs_of(name, folder), "-o", path])
+    with open(path) as file:
+        text = file.read()
+    entries = re.findall(r"\.entry heddle_plan_(\w+)", text)
+    assert sorted(entries) == sorted(PLANNER_KERNELS), entries
+    assert not re.search(r"\.extern|call\.uni.*\bproto", text), "a call that is not linked"
+    if ptxas:
+        assemble_planner(ptxas, path)
+
+
+def has_planner(heddle):
+    done = subprocess.run([heddle, "compile", runner.pattern_file("full"), "--emit=plan-ptx",
+                           "--target", "cuda"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    return b"built without a planner" not in done.stderr
+
+
 def find_ptxas():
     return shutil.which("ptxas") or shutil.which("ptxas", path="/usr/local/cuda/bin")
 
@@ -106,6 +143,9 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         tests.parallel([(f"{n} dim {d} {t}", lambda n=n, d=d, t=t:
                          check(args.heddle, ptxas, n, d, t, folder)) for n, d, t in cases])
+        if has_planner(args.heddle):
+            tests.parallel([(f"{n}, planner", lambda n=n: check_planner(args.heddle, ptxas, n, folder))
+                            for n in PATTERNS])
     return tests.finish()
 
 

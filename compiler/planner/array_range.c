@@ -1,28 +1,26 @@
 // Range queries over arrays by a pyramid of minima and maxima along the last index. See
 // array_range.h and struct abi_array.
 
-#include "runtime/array_range.h"
+#include "compiler/planner/array_range.h"
 
-#include <math.h>
 #include <stdbool.h>
 
 enum { MOST_ROWS = 64 };
 
-struct pair { // as every level stores it
-    double least, greatest;
-};
+static const double INFINITE = __builtin_inf();
 
 // Elements as doubles: int32, float and bytes are exact in them.
-static struct pair element_at(const struct abi_array *array, enum abi_element element, int64_t at) {
+static struct abi_pair element_at(const struct abi_array *array, enum abi_element element,
+                                  int64_t at) {
     double x = element == ABI_FLOAT32 ? (double)((const float *)array->data)[at]
                : element == ABI_BYTE  ? (double)((const uint8_t *)array->data)[at]
                                       : (double)((const int32_t *)array->data)[at];
-    if (isnan(x))
-        return (struct pair){-INFINITY, INFINITY};
-    return (struct pair){x, x};
+    if (x != x)
+        return (struct abi_pair){-INFINITE, INFINITE};
+    return (struct abi_pair){x, x};
 }
 
-static void include(struct pair *sum, struct pair x) {
+static void include(struct abi_pair *sum, struct abi_pair x) {
     if (x.least < sum->least)
         sum->least = x.least;
     if (x.greatest > sum->greatest)
@@ -35,17 +33,17 @@ static int64_t level_length(int64_t length, int level) {
     return length;
 }
 
-static struct pair level_at(const struct abi_array *array, enum abi_element element, int level,
-                            int64_t row, int64_t at) {
+static struct abi_pair level_at(const struct abi_array *array, enum abi_element element, int level,
+                                int64_t row, int64_t at) {
     int64_t length = array->extent[array->index_count - 1];
     if (level == 0)
         return element_at(array, element, row * length + at);
-    return ((const struct pair *)array->levels[level])[row * level_length(length, level) + at];
+    return array->levels[level][row * level_length(length, level) + at];
 }
 
 // [begin, end) of one row: the ragged ends at this level, whole groups at the next.
 static void include_row(const struct abi_array *array, enum abi_element element, int64_t row,
-                        int64_t begin, int64_t end, struct pair *sum) {
+                        int64_t begin, int64_t end, struct abi_pair *sum) {
     for (int level = 0; begin < end; level++) {
         bool top = level + 1 == ABI_PYRAMID_LEVELS || !array->levels[level + 1];
         int64_t first = (begin + ABI_PYRAMID - 1) / ABI_PYRAMID, last = end / ABI_PYRAMID;
@@ -67,12 +65,12 @@ static int64_t clipped(int64_t x, int64_t extent) {
     return x < 0 ? 0 : x >= extent ? extent - 1 : x;
 }
 
-static void everything(enum abi_element element, struct pair *out) {
+static void everything(enum abi_element element, struct abi_pair *out) {
     if (element == ABI_FLOAT32)
-        *out = (struct pair){-INFINITY, INFINITY};
+        *out = (struct abi_pair){-INFINITE, INFINITE};
     else
-        *out =
-            (struct pair){element == ABI_BYTE ? 0 : INT32_MIN, element == ABI_BYTE ? 1 : INT32_MAX};
+        *out = (struct abi_pair){element == ABI_BYTE ? 0 : INT32_MIN,
+                                 element == ABI_BYTE ? 1 : INT32_MAX};
 }
 
 void array_range(const struct abi_array *array, int64_t element, const int64_t *lo,
@@ -85,7 +83,7 @@ void array_range(const struct abi_array *array, int64_t element, const int64_t *
         if (i < last && rows <= MOST_ROWS)
             rows *= count[i];
     }
-    struct pair sum = {INFINITY, -INFINITY};
+    struct abi_pair sum = {INFINITE, -INFINITE};
     if (rows > MOST_ROWS)
         everything((enum abi_element)element, &sum);
     for (int64_t r = 0; r < rows && rows <= MOST_ROWS; r++) {
@@ -108,23 +106,26 @@ void array_range(const struct abi_array *array, int64_t element, const int64_t *
     }
 }
 
-void array_build_levels(struct arena *arena, struct abi_array *array, enum abi_element element) {
-    int last = (int)array->index_count - 1;
-    int64_t rows = 1, length = array->extent[last];
-    for (int i = 0; i < last; i++)
+int64_t array_groups(const struct abi_array *array, int level) {
+    int64_t rows = 1;
+    for (int i = 0; i < array->index_count - 1; i++)
         rows *= array->extent[i];
-    for (int level = 1; level < ABI_PYRAMID_LEVELS && length > ABI_PYRAMID; level++) {
-        int64_t groups = (length + ABI_PYRAMID - 1) / ABI_PYRAMID;
-        struct pair *pairs = ARENA_ARRAY(arena, struct pair, (size_t)(rows * groups));
-        for (int64_t row = 0; row < rows; row++)
-            for (int64_t g = 0; g < groups; g++) {
-                struct pair sum = {INFINITY, -INFINITY};
-                int64_t end = (g + 1) * ABI_PYRAMID < length ? (g + 1) * ABI_PYRAMID : length;
-                for (int64_t i = g * ABI_PYRAMID; i < end; i++)
-                    include(&sum, level_at(array, element, level - 1, row, i));
-                pairs[row * groups + g] = sum;
-            }
-        array->levels[level] = pairs;
-        length = groups;
-    }
+    return rows * level_length(array->extent[array->index_count - 1], level);
+}
+
+bool array_has_level(const struct abi_array *array, int level) {
+    return level < ABI_PYRAMID_LEVELS &&
+           level_length(array->extent[array->index_count - 1], level - 1) > ABI_PYRAMID;
+}
+
+void array_build_group(const struct abi_array *array, int64_t element, int level, int64_t group,
+                       struct abi_pair *out) {
+    int64_t length = level_length(array->extent[array->index_count - 1], level - 1);
+    int64_t groups = (length + ABI_PYRAMID - 1) / ABI_PYRAMID;
+    int64_t row = group / groups, begin = group % groups * ABI_PYRAMID;
+    int64_t end = begin + ABI_PYRAMID < length ? begin + ABI_PYRAMID : length;
+    struct abi_pair sum = {INFINITE, -INFINITE};
+    for (int64_t i = begin; i < end; i++)
+        include(&sum, level_at(array, (enum abi_element)element, level - 1, row, i));
+    out[group] = sum;
 }
