@@ -131,8 +131,13 @@ static double greatest_difference(const struct bed *bed) {
     return most;
 }
 
-// What a plan made for the ids as they are gives, beside what the changed plan gave.
-static void judge(struct bed *bed, struct heddle_plan *plan, CUstream stream, const char *what) {
+// What a plan made for the ids as they are gives, beside what the changed plan gave. The boxes are
+// chosen when a plan is made: for short documents a fresh one takes smaller tiles, and rounds as
+// those do.
+static void judge(struct bed *bed, struct heddle_plan *plan, CUstream stream,
+                  enum contents contents, const char *when) {
+    char what[80];
+    snprintf(what, sizeof what, "%s, %s", when, NAMES[contents]);
     struct heddle_lists lists = {.struct_bytes = sizeof lists};
     struct heddle_plan_info info = {.struct_bytes = sizeof info};
     struct heddle_plan *fresh = make_plan(bed, ids_of(bed, false), HEDDLE_PLANNER_HOST);
@@ -152,9 +157,10 @@ static void judge(struct bed *bed, struct heddle_plan *plan, CUstream stream, co
     printf("  %-34s %lld of %lld lists merged, %s, greatest difference %.3g\n", what,
            (long long)lists.merged, (long long)lists.lists, same ? "the same bits" : "other bits",
            difference);
-    check(bed, same || (lists.merged && difference < 0.02), what, "another result");
+    bool alike = !lists.merged && contents != SHORT_DOCUMENTS;
+    check(bed, same || (!alike && difference < 0.02), what, "another result");
     check(bed, lists.clamped_inputs == 0, what, "an input was clamped");
-    check(bed, lists.merged || lists.computed_pairs == info.computed_pairs, what, "other pairs");
+    check(bed, !alike || lists.computed_pairs == info.computed_pairs, what, "other pairs");
     heddle_plan_destroy(fresh);
 }
 
@@ -184,12 +190,10 @@ static void time_replays(struct bed *bed, CUgraphExec graph, CUstream stream) {
 
 static void test_stream(struct bed *bed, struct heddle_plan *plan, CUstream stream) {
     for (int contents = 0; contents < CONTENTS; contents++) {
-        char what[80];
         fill_ids(bed, (enum contents)contents);
         slab_upload(&bed->machine, &bed->ids);
         replan_and_run(bed, plan, stream);
-        snprintf(what, sizeof what, "in a stream, %s", NAMES[contents]);
-        judge(bed, plan, stream, what);
+        judge(bed, plan, stream, (enum contents)contents, "in a stream");
     }
 }
 
@@ -198,12 +202,10 @@ static void test_graph(struct bed *bed, struct heddle_plan *plan, CUstream strea
     replan_and_run(bed, plan, stream);
     CUgraphExec graph = machine_captured(&bed->machine, stream);
     for (int contents = CONTENTS; contents-- > 0;) {
-        char what[80];
         fill_ids(bed, (enum contents)contents);
         slab_upload(&bed->machine, &bed->ids);
         machine_replay(&bed->machine, graph, stream);
-        snprintf(what, sizeof what, "replayed, %s", NAMES[contents]);
-        judge(bed, plan, stream, what);
+        judge(bed, plan, stream, (enum contents)contents, "replayed");
     }
     time_replays(bed, graph, stream);
     machine_graph_destroy(&bed->machine, graph);
