@@ -103,8 +103,7 @@ static double cpu_pair_ms(const struct plan *plan) {
 // ---- costs --------------------------------------------------------------------------------------
 
 // What a tile costs against one of the most keys: half a tile is a little more than half.
-static double size_share(const struct plan *plan, double fixed) {
-    double keys = (double)(plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2]);
+static double size_share(const struct plan *plan, double keys, double fixed) {
     double share = keys / (double)plan->key_rows;
     return share + fixed * (1.0 - share);
 }
@@ -140,12 +139,15 @@ struct cost cost_of(const struct plan *plan, const struct mask_ops *ops) {
     const struct constants *c = constants_of(plan->options.target);
     double pair = on_gpu(plan) ? h100_pair_ms(plan->dim) : cpu_pair_ms(plan);
     double tile = pair * (double)(plan->query_rows * plan->key_rows);
-    double size = tile * size_share(plan, c->narrow);
+    double keys = (double)(plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2]);
+    double most_keys = (double)(plan->wide_rows ? plan->wide_rows : plan->key_rows);
+    double size = tile * size_share(plan, keys, c->narrow);
     double scored = 1.0 + score_cost(plan, c, ops);
     return (struct cost){.full = size * scored,
                          .partial = size * (scored + mask_cost(plan, c, ops)),
                          .item = tile * c->item,
-                         .dense_tile = tile};
+                         .dense_tile = tile * size_share(plan, most_keys, c->narrow),
+                         .dense_keys = most_keys};
 }
 
 // Not at all up to causal at 16K, fully from full at 16K on: between them lies no measurement.

@@ -10,7 +10,8 @@
 struct cost {             // in milliseconds of one worker: a multiprocessor, or a thread
     double full, partial; // a tile of the plan's key box
     double item;          // what an item costs besides its tiles
-    double dense_tile;    // a full tile of the most keys, plan->key_rows, without a score
+    double dense_tile;    // a full tile of the widest, without a score
+    double dense_keys;    // and its keys
 };
 
 // For the plan's target, dtype, head dim and boxes.

@@ -65,8 +65,10 @@ static enum heddle_status open_number(int number, struct cuda_device *out, struc
 // Of the CUDA context that is current in this thread; -1 where there is none.
 static int current_number(int count, struct error *error) {
     const struct cuda_api *api;
+    CUcontext context = NULL;
     CUdevice current, device;
     if (cuda_api_open(NULL, &api, error) != HEDDLE_OK ||
+        api->CtxGetCurrent(&context) != CUDA_SUCCESS || !context ||
         api->CtxGetDevice(&current) != CUDA_SUCCESS)
         return -1;
     for (int i = 0; i < count; i++)

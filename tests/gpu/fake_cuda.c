@@ -191,6 +191,11 @@ CUresult fake_CtxPopCurrent(CUcontext *context) {
     held.pushes--;
     return called("CtxPopCurrent");
 }
+CUresult fake_CtxGetCurrent(CUcontext *context) {
+    CALL(CtxGetCurrent);
+    *context = held.pushes ? (CUcontext)(void *)"context" : NULL;
+    return CUDA_SUCCESS;
+}
 CUresult fake_CtxGetDevice(CUdevice *device) {
     CALL(CtxGetDevice);
     *device = 0;

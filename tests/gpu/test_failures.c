@@ -13,8 +13,8 @@ enum { RESULT_COUNT = 3 };
 // Calls whose failure is no failure: no context is current, or something was given back, where the
 // driver reports what went wrong before.
 static bool harmless(const char *call) {
-    static const char *const names[] = {"CtxGetDevice", "CtxPopCurrent", "PrimaryCtxRelease",
-                                        "MemFree", "ModuleUnload"};
+    static const char *const names[] = {"CtxGetCurrent",     "CtxGetDevice", "CtxPopCurrent",
+                                        "PrimaryCtxRelease", "MemFree",      "ModuleUnload"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(call, names[i]) == 0)
             return true;

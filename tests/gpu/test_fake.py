@@ -29,7 +29,7 @@ FAILURES = {     # mode: what the message must say
 BEFORE_THE_PLAN = ("no_device", "empty", "old_gpu", "old_driver", "busy")
 OPENING = ("Init", "DriverGetVersion", "DeviceGetCount", "DeviceGet", "DeviceGetName",
            "DeviceGetAttribute", "DeviceTotalMem", "PrimaryCtxRetain")      # calls before the plan
-HARMLESS = ("CtxGetDevice", "CtxPopCurrent", "PrimaryCtxRelease", "MemFree", "ModuleUnload",
+HARMLESS = ("CtxGetCurrent", "CtxGetDevice", "CtxPopCurrent", "PrimaryCtxRelease", "MemFree", "ModuleUnload",
             "EventDestroy")     # no context is current; something is given back
 
 
