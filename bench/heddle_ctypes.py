@@ -49,14 +49,15 @@ class Param(Structure):
 
 class Input(Structure):
     _fields_ = [("name", c_char_p), ("data", c_void_p), ("element", c_int), ("rank", c_int),
-                ("shape", c_int64 * 4)]
+                ("shape", c_int64 * 4), ("on_device", c_int), ("range", POINTER(c_double))]
 
 
 class ProblemStruct(Structure):
     _fields_ = [("struct_bytes", c_size_t), ("sizes", c_int64 * 3), ("queries", c_int64),
                 ("batch", c_int64), ("heads", c_int64), ("kv_heads", c_int64), ("dim", c_int64),
                 ("dtype", c_int), ("scale", c_double), ("params", POINTER(Param)),
-                ("param_count", c_int), ("inputs", POINTER(Input)), ("input_count", c_int)]
+                ("param_count", c_int), ("inputs", POINTER(Input)), ("input_count", c_int),
+                ("planner", c_int)]
 
 
 class PlanInfo(Structure):
