@@ -7,7 +7,7 @@
 A first line `# flags: --axes i=64 --const block=32` in the pattern adds flags. Adding a test is
 adding files; nothing lists them.
 
-Usage: run.py HEDDLE [--update] [NAME...]     --update writes what is printed now, for review
+Usage: run.py [--update] HEDDLE [NAME...]     --update writes what is printed now, for review
 """
 import argparse
 import difflib
