@@ -34,6 +34,11 @@ enum heddle_status cuda_upload(struct cuda_memory *memory, const void *data, siz
 void cuda_memory_free(struct cuda_memory *memory) {
     for (int i = 0; i < memory->count; i++)
         memory->device->api->MemFree(memory->buffers[i]);
+    memory->count = 0;
+    memory->bytes = 0;
+}
+
+void cuda_memory_finish(struct cuda_memory *memory) {
     free(memory->buffers);
     *memory = (struct cuda_memory){.device = memory->device};
 }

@@ -266,13 +266,15 @@ void cuda_plan_destroy(struct cuda_plan *c) {
     if (!c)
         return;
     if (cuda_device_enter(c->device, &ignored) == HEDDLE_OK) {
-        cuda_planner_destroy(c->planner);
+        cuda_planner_unload(c->planner);
         cuda_memory_free(&c->memory);
         cuda_maps_destroy(c);
         cuda_kernel_unload(c->device, &c->kernel);
         cuda_device_leave(c->device);
     }
     error_finish(&ignored);
+    cuda_planner_finish(c->planner);
+    cuda_memory_finish(&c->memory);
     arena_finish(&c->arena);
     free(c);
 }

@@ -301,10 +301,15 @@ enum heddle_status cuda_planner_create(struct cuda_plan *c, struct cuda_planner 
     return status == HEDDLE_OK ? plan_first(p, error) : status;
 }
 
-void cuda_planner_destroy(struct cuda_planner *p) {
+void cuda_planner_unload(struct cuda_planner *p) {
     if (!p)
         return;
     cuda_memory_free(&p->memory);
     if (p->module)
         p->c->device->api->ModuleUnload(p->module);
+}
+
+void cuda_planner_finish(struct cuda_planner *p) {
+    if (p)
+        cuda_memory_finish(&p->memory);
 }

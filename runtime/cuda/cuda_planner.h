@@ -27,7 +27,9 @@ struct cuda_planner {
 // functions below.
 enum heddle_status cuda_planner_create(struct cuda_plan *c, struct cuda_planner **out,
                                        struct error *error);
-void cuda_planner_destroy(struct cuda_planner *planner); // NULL is fine
+// Both, in this order, and the second outside of the context too. NULL is fine.
+void cuda_planner_unload(struct cuda_planner *planner);
+void cuda_planner_finish(struct cuda_planner *planner);
 
 // Queues planning on a stream: pyramids of all inputs and maps, lists, order of work.
 enum heddle_status cuda_planner_launch(struct cuda_planner *planner, CUstream stream,
