@@ -216,7 +216,8 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
     if (status != HEDDLE_OK)
         return status;
     build_levels(plan, array, input->type == TYPE_INT ? ABI_INT32 : ABI_FLOAT32);
-    set_range(input, given, data, count, out_range);
+    if (out_range)
+        set_range(input, given, data, count, out_range);
     return HEDDLE_OK;
 }
 
@@ -268,17 +269,17 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
     size_t total = (size_t)pattern->input_count + (size_t)pattern->map_count;
     struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
     struct eval_array *views = ARENA_ARRAY(&plan->arena, struct eval_array, total + 1);
-    struct abi_pair *input_ranges = ARENA_ARRAY(&plan->arena, struct abi_pair, total + 1);
+    struct abi_pair *input_ranges = NULL; // only a GPU plans again
     enum heddle_status status = known_inputs(plan, problem, error);
     if (plan->options.on_device)
-        plan->input_ranges = input_ranges;
+        plan->input_ranges = input_ranges = ARENA_ARRAY(&plan->arena, struct abi_pair, total + 1);
     plan->launch.env.arrays = arrays;
     plan->launch.env.array_range = array_range;
     for (size_t i = 0; i < total && status == HEDDLE_OK; i++) {
         bool is_input = i < (size_t)pattern->input_count;
         if (is_input)
-            status =
-                bind_input(plan, &pattern->inputs[i], problem, &arrays[i], &input_ranges[i], error);
+            status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i],
+                                input_ranges ? &input_ranges[i] : NULL, error);
         else
             status = bind_map(plan, &pattern->maps[i - (size_t)pattern->input_count], views,
                               &arrays[i], error);

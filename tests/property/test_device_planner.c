@@ -12,7 +12,7 @@
 #include "runtime/cuda/cuda_lists.h"
 #include "runtime/lists.h"
 #include "tests/support/plan_check.h"
-#include "tests/support/random_pattern.h"
+#include "tests/support/random_problem.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -20,18 +20,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static uint64_t seed_of(uint64_t fallback) {
-    const char *text = getenv("HEDDLE_TEST_SEED");
-    uint64_t seed = text ? strtoull(text, NULL, 10) : fallback;
-    fprintf(stderr, "seed %" PRIu64 "\n", seed);
-    return seed;
-}
-
-static int cases_of(int fallback) {
-    const char *text = getenv("HEDDLE_TEST_CASES");
-    return text ? atoi(text) : fallback;
-}
 
 static void *room(int64_t count, size_t size_bytes) {
     void *memory = malloc((size_t)count * size_bytes + 1);
@@ -135,48 +123,9 @@ static void check_plan(struct random_source *random, struct program *program,
 
 // ---- random patterns --------------------------------------------------------------------------
 
-struct setting {
-    struct heddle_problem problem;
-    struct heddle_param params[3];
-    int64_t p0, p1, table[3];
-    struct heddle_input input;
-    int32_t doc[8192];
-};
-
-static void random_setting(struct random_source *random, int axes, bool with_input,
-                           struct setting *s) {
-    static const struct heddle_problem plain = HEDDLE_PROBLEM_INIT;
-    static const int64_t most[] = {0, 2000, 50, 14};
-    int64_t keys = 1;
-    memset(s, 0, sizeof *s);
-    s->problem = plain;
-    for (int a = 0; a < axes; a++)
-        keys *= s->problem.sizes[a] = random_in(random, 1, most[axes]);
-    if (axes == 1 && random_in(random, 0, 5) == 0)
-        s->problem.queries = keys + random_in(random, 1, 70);
-    s->problem.heads = random_in(random, 1, 3);
-    s->p0 = random_in(random, -2, 30);
-    s->p1 = random_in(random, 1, 9);
-    for (int h = 0; h < 3; h++)
-        s->table[h] = random_in(random, 0, 20);
-    s->params[0] = (struct heddle_param){.name = "p0", .count = 1, .ints = &s->p0};
-    s->params[1] = (struct heddle_param){.name = "p1", .count = 1, .ints = &s->p1};
-    s->params[2] =
-        (struct heddle_param){.name = "t", .count = (int)s->problem.heads, .ints = s->table};
-    s->problem.params = s->params;
-    s->problem.param_count = 3;
-    bool sorted = random_in(random, 0, 1);
-    for (int64_t i = 0, id = 0; i < keys; i++)
-        s->doc[i] =
-            (int32_t)(id = sorted ? id + (random_in(random, 0, 20) == 0) : random_in(random, 0, 2));
-    s->input = (struct heddle_input){
-        .name = "doc", .data = s->doc, .element = HEDDLE_INT32, .rank = 1, .shape = {keys}};
-    s->problem.inputs = &s->input;
-    s->problem.input_count = with_input;
-}
-
 static void check_pattern(struct random_source *random) {
-    static struct setting s;
+    static const int64_t most[] = {0, 2000, 50, 14};
+    static struct random_problem s;
     int axes = (int)random_in(random, 1, 3);
     bool with_input = random_in(random, 0, 3) == 0;
     struct strbuf text = {0};
@@ -190,7 +139,7 @@ static void check_pattern(struct random_source *random) {
     for (int b = 0; b < program->facts->basis_count; b++) {
         if (!program->facts->sides[SIDE_QUERY][b].usable)
             continue;
-        random_setting(random, axes, with_input, &s);
+        random_problem(random, axes, most, with_input, &s);
         struct plan_options options = {.lists_only = true, .basis = b};
         options.on_device = random_in(random, 0, 2) > 0; // limits from a sample
         options.run_room = random_in(random, 0, 2) ? 0 : random_in(random, 1, 3);
@@ -201,8 +150,8 @@ static void check_pattern(struct random_source *random) {
 }
 
 Test(device_planner, lists_are_the_plans, .timeout = 900) {
-    struct random_source random = {seed_of(20261125)};
-    int cases = cases_of(60);
+    struct random_source random = {random_seed(20261125)};
+    int cases = random_cases(60);
     for (int i = 0; i < cases; i++)
         check_pattern(&random);
 }
@@ -259,13 +208,13 @@ Test(device_planner, lists_stay_in_their_room) {
     static const char text[] =
         "pattern documents { axes i; input int doc[i];\n"
         "keep causal and doc[q.i] == doc[k.i]; }";
-    struct random_source random = {seed_of(7)};
+    struct random_source random = {random_seed(7)};
     struct program *program;
     struct error error = {0};
     struct check_options check = {0};
     cr_assert(program_create("documents.heddle", text, sizeof text - 1, &check, &program, &error) ==
               HEDDLE_OK);
-    for (int i = 0; i < cases_of(12); i++)
+    for (int i = 0; i < random_cases(12); i++)
         check_outgrown(&random, program, i % 4 != 0);
     program_destroy(program);
 }
@@ -391,7 +340,7 @@ static void check_order(struct random_source *random) {
 }
 
 Test(device_planner, work_is_in_order) {
-    struct random_source random = {seed_of(5)};
-    for (int i = 0; i < cases_of(200); i++)
+    struct random_source random = {random_seed(5)};
+    for (int i = 0; i < random_cases(200); i++)
         check_order(&random);
 }

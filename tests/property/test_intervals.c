@@ -8,7 +8,7 @@
 #include "compiler/program.h"
 #include "dsl/expr_walk.h"
 #include "runtime/pair_env.h"
-#include "tests/support/random_pattern.h"
+#include "tests/support/random_problem.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MOST_KEYS = 300, QUERIES = 6 };
+enum { QUERIES = 6 };
 
 struct bed {
     const char *text;
@@ -28,11 +28,6 @@ struct bed {
     int64_t item[ABI_AXES], list[ABI_AXES], residue[ABI_AXES];
     int solved, pinned; // conjuncts seen
 };
-
-static uint64_t number_of(const char *name, uint64_t fallback) {
-    const char *text = getenv(name);
-    return text ? strtoull(text, NULL, 10) : fallback;
-}
 
 // ---- places -------------------------------------------------------------------------------------
 
@@ -126,42 +121,8 @@ static void check_query(struct bed *bed, int64_t head, int64_t query) {
 
 // ---- one problem --------------------------------------------------------------------------------
 
-struct setting {
-    struct heddle_problem problem;
-    struct heddle_param params[3];
-    int64_t values[2], table[3];
-    struct heddle_input input;
-    int32_t doc[MOST_KEYS];
-};
-
-static void fill(struct random_source *random, int axes, bool with_input, struct setting *s) {
-    static const struct heddle_problem plain = HEDDLE_PROBLEM_INIT;
-    static const int64_t most[] = {0, MOST_KEYS, 17, 6};
-    int64_t keys = 1;
-    *s = (struct setting){.problem = plain};
-    for (int a = 0; a < axes; a++)
-        keys *= s->problem.sizes[a] = random_in(random, 1, most[axes]);
-    s->problem.heads = random_in(random, 1, 3);
-    s->values[0] = random_in(random, -2, 30);
-    s->values[1] = random_in(random, 1, 9);
-    for (int h = 0; h < 3; h++)
-        s->table[h] = random_in(random, 0, 20);
-    s->params[0] = (struct heddle_param){.name = "p0", .count = 1, .ints = &s->values[0]};
-    s->params[1] = (struct heddle_param){.name = "p1", .count = 1, .ints = &s->values[1]};
-    s->params[2] =
-        (struct heddle_param){.name = "t", .count = (int)s->problem.heads, .ints = s->table};
-    s->problem.params = s->params;
-    s->problem.param_count = 3;
-    for (int64_t i = 0; i < keys; i++)
-        s->doc[i] = (int32_t)random_in(random, 0, 2);
-    s->input = (struct heddle_input){
-        .name = "doc", .data = s->doc, .element = HEDDLE_INT32, .rank = 1, .shape = {keys}};
-    s->problem.inputs = &s->input;
-    s->problem.input_count = with_input;
-}
-
 static void check_basis(struct random_source *random, struct program *program,
-                        const struct setting *s, int basis, struct bed *bed) {
+                        const struct random_problem *s, int basis, struct bed *bed) {
     struct plan_options options = {.lists_only = true, .basis = basis};
     struct error error = {0};
     struct plan *plan;
@@ -184,7 +145,8 @@ static void check_basis(struct random_source *random, struct program *program,
 
 static void check_pattern(struct random_source *random, const char *text, size_t length, int axes,
                           bool with_input, struct bed *bed) {
-    static struct setting s;
+    static const int64_t most[] = {0, 300, 17, 6};
+    static struct random_problem s;
     struct check_options check = {0};
     struct program *program;
     struct error error = {0};
@@ -193,7 +155,8 @@ static void check_pattern(struct random_source *random, const char *text, size_t
     cr_assert_eq(status, HEDDLE_OK, "%s\n%s", error_text(&error), text);
     bed->text = text;
     for (int round = 0; round < 2; round++) {
-        fill(random, axes, with_input, &s);
+        random_problem(random, axes, most, with_input, &s);
+        s.problem.queries = 0;
         for (int b = 0; b < program->facts->basis_count; b++)
             if (program->facts->sides[SIDE_QUERY][b].usable)
                 check_basis(random, program, &s, b, bed);
@@ -202,11 +165,9 @@ static void check_pattern(struct random_source *random, const char *text, size_t
 }
 
 Test(intervals, hold_what_random_patterns_keep, .timeout = 600) {
-    uint64_t seed = number_of("HEDDLE_TEST_SEED", 20261125);
-    struct random_source random = {seed};
+    struct random_source random = {random_seed(20261125)};
     struct bed bed = {.solved = 0};
-    fprintf(stderr, "seed %" PRIu64 "\n", seed);
-    for (uint64_t i = number_of("HEDDLE_TEST_CASES", 30); i-- > 0;) {
+    for (int i = random_cases(30); i-- > 0;) {
         int axes = (int)random_in(&random, 1, 3);
         bool with_input = random_in(&random, 0, 3) == 0;
         struct strbuf text = {0};
@@ -225,7 +186,7 @@ Test(intervals, hold_what_bands_of_a_row_keep, .timeout = 600) {
         "abs(q.b - k.b) <= p0 / (1 + abs(q.a - k.a))",
         "k.b <= q.b + p1 * k.a and k.b >= q.b - t[head] - k.a",
     };
-    struct random_source random = {number_of("HEDDLE_TEST_SEED", 20261125)};
+    struct random_source random = {random_seed(20261125)};
     for (size_t i = 0; i < sizeof conditions / sizeof *conditions; i++) {
         struct bed bed = {.solved = 0};
         struct strbuf text = {0};

@@ -8,7 +8,7 @@
 #include "compiler/program.h"
 #include "heddle_config.h"
 #include "tests/support/plan_check.h"
-#include "tests/support/random_pattern.h"
+#include "tests/support/random_problem.h"
 
 #include <criterion/criterion.h>
 #include <inttypes.h>
@@ -16,24 +16,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static uint64_t seed_of(uint64_t fallback) {
-    const char *text = getenv("HEDDLE_TEST_SEED");
-    uint64_t seed = text ? strtoull(text, NULL, 10) : fallback;
-    fprintf(stderr, "seed %" PRIu64 "\n", seed);
-    return seed;
-}
-
-static int cases_of(int fallback) {
-    const char *text = getenv("HEDDLE_TEST_CASES");
-    return text ? atoi(text) : fallback;
-}
-
 struct setting {
     struct heddle_problem problem;
     struct heddle_param params[8];
     int64_t values[8][8];
-    struct heddle_input input;
-    int32_t doc[8192];
 };
 
 static void set_param(struct setting *s, const char *name, int count, const int64_t *values) {
@@ -51,43 +37,7 @@ static void start(struct setting *s) {
 
 // ---- random patterns --------------------------------------------------------------------------
 
-static void random_sizes(struct random_source *random, int axes, struct setting *s) {
-    static const int64_t most[] = {0, 300, 20, 8};
-    int64_t keys = 1;
-    for (int a = 0; a < axes; a++)
-        keys *= s->problem.sizes[a] = random_in(random, 1, most[axes]);
-    int64_t slice = keys / s->problem.sizes[0];
-    if (random_in(random, 0, 3) == 0)
-        s->problem.queries = slice * random_in(random, 1, s->problem.sizes[0]);
-    if (axes == 1 && random_in(random, 0, 5) == 0)
-        s->problem.queries = keys + random_in(random, 1, 70);
-    s->problem.heads = random_in(random, 1, 3);
-}
-
-static void random_problem(struct random_source *random, int axes, bool with_input,
-                           struct setting *s) {
-    start(s);
-    random_sizes(random, axes, s);
-    int64_t keys = 1, table[4];
-    for (int a = 0; a < axes; a++)
-        keys *= s->problem.sizes[a];
-    set_param(s, "p0", 1, (int64_t[]){random_in(random, -2, 30)});
-    set_param(s, "p1", 1, (int64_t[]){random_in(random, 1, 9)});
-    for (int64_t h = 0; h < s->problem.heads; h++)
-        table[h] = random_in(random, 0, 20);
-    set_param(s, "t", (int)s->problem.heads, table);
-    bool sorted = random_in(random, 0, 1);
-    for (int64_t i = 0, id = 0; i < keys; i++) {
-        id = sorted ? id + (random_in(random, 0, 20) == 0) : random_in(random, 0, 2);
-        s->doc[i] = (int32_t)id;
-    }
-    s->input = (struct heddle_input){
-        .name = "doc", .data = s->doc, .element = HEDDLE_INT32, .rank = 1, .shape = {keys}};
-    s->problem.inputs = &s->input;
-    s->problem.input_count = with_input;
-}
-
-static void check_random(struct program *program, const struct setting *s,
+static void check_random(struct program *program, const struct random_problem *s,
                          const struct plan_options *options, const char *text) {
     struct error error = {0};
     struct plan *plan;
@@ -103,13 +53,13 @@ static void check_random(struct program *program, const struct setting *s,
               "%s\nside %d basis %d sizes %" PRId64 " %" PRId64 " %" PRId64 " queries %" PRId64
               " p0 %" PRId64 " p1 %" PRId64 "\n%s",
               faults.first, options->key_major, plan->basis, s->problem.sizes[0],
-              s->problem.sizes[1], s->problem.sizes[2], s->problem.queries, s->values[0][0],
-              s->values[1][0], text);
+              s->problem.sizes[1], s->problem.sizes[2], s->problem.queries, s->p0, s->p1, text);
     plan_destroy(plan);
 }
 
 static void check_pattern(struct random_source *random) {
-    static struct setting s;
+    static const int64_t most[] = {0, 300, 20, 8};
+    static struct random_problem s;
     int axes = (int)random_in(random, 1, 3);
     bool with_input = random_in(random, 0, 3) == 0;
     struct strbuf text = {0};
@@ -121,7 +71,7 @@ static void check_pattern(struct random_source *random) {
         program_create("random.heddle", text.text, text.length, &check, &program, &error);
     cr_assert_eq(status, HEDDLE_OK, "%s\n%s", error_text(&error), text.text);
     for (int round = 0; round < 3; round++) {
-        random_problem(random, axes, with_input, &s);
+        random_problem(random, axes, most, with_input, &s);
         for (int side = 0; side < SIDE_COUNT; side++)
             for (int b = 0; b < program->facts->basis_count; b++) {
                 struct plan_options options = {
@@ -137,8 +87,8 @@ static void check_pattern(struct random_source *random) {
 }
 
 Test(planner, random_patterns_are_covered_once, .timeout = 900) {
-    struct random_source random = {seed_of(20261123)};
-    int cases = cases_of(60);
+    struct random_source random = {random_seed(20261123)};
+    int cases = random_cases(60);
     for (int i = 0; i < cases; i++)
         check_pattern(&random);
 }
@@ -216,8 +166,8 @@ static void setrec_params(struct random_source *random, struct setting *s) {
 }
 
 Test(planner, shipped_sequences_are_exact, .timeout = 900) {
-    struct random_source random = {seed_of(7)};
-    int rounds = cases_of(12);
+    struct random_source random = {random_seed(7)};
+    int rounds = random_cases(12);
     check_sequence("full", &random, no_params, 4);
     check_sequence("causal", &random, no_params, 4);
     check_sequence("power", &random, no_params, 4);
@@ -242,11 +192,11 @@ static void axis_params(struct random_source *random, struct setting *s, int64_t
 
 Test(planner, shipped_neighbourhoods_are_exact, .timeout = 900) {
     static struct setting s;
-    struct random_source random = {seed_of(8)};
+    struct random_source random = {random_seed(8)};
     static const char *const y[] = {"win_y", "stride_y", "dilation_y", "causal_y"};
     static const char *const x[] = {"win_x", "stride_x", "dilation_x", "causal_x"};
     struct program *one = shipped("neighborhood1d"), *two = shipped("neighborhood2d");
-    for (int i = 0; i < cases_of(20); i++) {
+    for (int i = 0; i < random_cases(20); i++) {
         start(&s);
         s.problem.sizes[0] = random_in(&random, 2, 700);
         axis_params(&random, &s, s.problem.sizes[0], x);
@@ -264,9 +214,9 @@ Test(planner, shipped_neighbourhoods_are_exact, .timeout = 900) {
 
 Test(planner, shipped_radial_is_exact, .timeout = 900) {
     static struct setting s;
-    struct random_source random = {seed_of(9)};
+    struct random_source random = {random_seed(9)};
     struct program *program = shipped("radial");
-    for (int i = 0; i < cases_of(10); i++) {
+    for (int i = 0; i < random_cases(10); i++) {
         start(&s);
         s.problem.sizes[0] = random_in(&random, 1, 18);
         s.problem.sizes[1] = random_in(&random, 1, 10);
