@@ -1,7 +1,8 @@
 // The forward kernel: shared memory's layout, the entry, and who does what.
 //
 //   thread 0            barriers
-//   warpgroup 0         producer (sm90_producer.c) and scout (sm90_queue.c), a thread each
+//   warpgroup 0         producer (sm90_producer.c) and scout (sm90_queue.c), a thread each, and the
+//                       writer (sm90_writer.c), a warp
 //   warpgroups 1, 2     consumers of 64 query rows each (sm90_consumer.c)
 //
 // Blocks are persistent: they draw items from a queue in the launch's order until it is empty.
@@ -41,19 +42,23 @@ struct sm90_shape sm90_shape(int dim, int key_rows) {
     shape.tile_bytes = shape.chunks * key_rows * CHUNK_BYTES;
     shape.stages = 2;
     shape.query_buffers = 2;
-    int records = 1024 + 1280; // barriers and records, and aligning the base
+    int records = 1024 + 1280 + 2 * SM90_LSE_BYTES; // barriers and records, aligning the base
     while (shape.query_buffers > 1 &&
            shape.query_buffers * shape.query_bytes + 2 * shape.stages * shape.tile_bytes + records >
                SM90_SHARED_LIMIT)
         shape.query_buffers--;
+    // With one buffer the next item's queries are there already. The engine stores whole units of
+    // 16 bytes, also past the end of a row.
+    shape.staged = shape.query_buffers > 1 && dim % 8 == 0;
     shape.query_at = 0;
     shape.key_at = shape.query_buffers * shape.query_bytes;
     shape.value_at = shape.key_at + shape.stages * shape.tile_bytes;
     shape.tile_record_at = shape.value_at + shape.stages * shape.tile_bytes;
     shape.item_record_at = shape.tile_record_at + shape.stages * RECORD_BYTES;
-    shape.barrier_at = shape.item_record_at + SM90_ITEM_RECORDS * SM90_RECORD_BYTES;
+    shape.lse_at = shape.item_record_at + SM90_ITEM_RECORDS * SM90_RECORD_BYTES;
+    shape.barrier_at = shape.lse_at + (shape.staged ? shape.query_buffers * SM90_LSE_BYTES : 0);
     shape.shared_bytes =
-        shape.barrier_at + 8 * (2 * shape.query_buffers + 4 * shape.stages + SM90_ITEM_RECORDS);
+        shape.barrier_at + 8 * (4 * shape.query_buffers + 4 * shape.stages + SM90_ITEM_RECORDS);
     return shape;
 }
 

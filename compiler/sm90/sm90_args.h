@@ -7,7 +7,7 @@
 
 #include "compiler/abi.h"
 
-enum { SM90_MAP_BYTES = 128, SM90_TENSOR_MAPS = 3 }; // q, k, v
+enum { SM90_MAP_BYTES = 128, SM90_TENSOR_MAPS = 4 }; // q, k, v, o
 
 // One (batch, head).
 struct sm90_head {
@@ -45,7 +45,7 @@ struct sm90_array {
 // table, then a sm90_array per input and map.
 struct sm90_args {
     unsigned char maps[SM90_TENSOR_MAPS][SM90_MAP_BYTES]; // of set 0
-    uint64_t more_maps; // device: all sets, [set][q, k, v]; 0 when there is one
+    uint64_t more_maps; // device: all sets, [set][q, k, v, o]; 0 when there is one
     uint64_t o, lse;    // lse may be 0
     int64_t o_batch_stride, o_head_stride, o_token_stride; // elements
     int64_t lse_batch_stride, lse_head_stride, lse_token_stride;
@@ -58,8 +58,9 @@ struct sm90_args {
     int64_t head_count, kv_head_count;
     int64_t query_offset;
     int32_t items, box_count;
-    float scale;      // of the logits
-    float scale_log2; // scale * log2(e)
+    int32_t o_mapped, unused; // the copy engine can store o; else its maps hold nothing
+    float scale;              // of the logits
+    float scale_log2;         // scale * log2(e)
 };
 
 #endif

@@ -80,11 +80,44 @@ LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offs
     return sm90_asm(e, e->unit->i32, "ld.shared.b32 $0, [$1];", "=r,r,~{memory}", args, 1);
 }
 
+LLVMValueRef sm90_shared_load_lane0(struct sm90_emit *e, LLVMValueRef at, int64_t offset) {
+    LLVMValueRef args[] = {sm90_add_const(e, at, offset)};
+    return sm90_asm(e, e->unit->i32,
+                    "{ .reg .pred p; .reg .b32 l; mov.u32 l, %laneid; setp.eq.u32 p, l, 0; "
+                    "mov.b32 $0, 0; @p ld.shared.b32 $0, [$1]; }",
+                    "=&r,r,~{memory}", args, 1);
+}
+
+LLVMValueRef sm90_from_lane0(struct sm90_emit *e, LLVMValueRef x) {
+    return sm90_asm(e, e->unit->i32, "shfl.sync.idx.b32 $0, $1, 0, 31, 0xffffffff;", "=r,r", &x, 1);
+}
+
 void sm90_shared_store4(struct sm90_emit *e, LLVMValueRef at, int64_t offset,
                         LLVMValueRef *values) {
     LLVMValueRef args[] = {sm90_add_const(e, at, offset), values[0], values[1], values[2],
                            values[3]};
     sm90_asm(e, NULL, "st.shared.v4.b32 [$0], {$1, $2, $3, $4};", "r,r,r,r,r,~{memory}", args, 5);
+}
+
+void sm90_shared_store(struct sm90_emit *e, LLVMValueRef at, LLVMValueRef value) {
+    LLVMValueRef args[] = {at, value};
+    bool real = LLVMTypeOf(value) == e->unit->f32;
+    sm90_asm(e, NULL, "st.shared.b32 [$0], $1;", real ? "r,f,~{memory}" : "r,r,~{memory}", args, 2);
+}
+
+// Two or four 8 x 8 matrices of 16-bit elements, as wgmma leaves them in the registers of a warp;
+// lane l says where row l % 8 of matrix l / 8 goes.
+void sm90_shared_store_matrices(struct sm90_emit *e, LLVMValueRef at, LLVMValueRef *words,
+                                int count) {
+    LLVMValueRef args[5] = {at};
+    for (int i = 0; i < count; i++)
+        args[1 + i] = words[i];
+    if (count == 4)
+        sm90_asm(e, NULL, "stmatrix.sync.aligned.m8n8.x4.shared.b16 [$0], {$1, $2, $3, $4};",
+                 "r,r,r,r,r,~{memory}", args, 5);
+    else
+        sm90_asm(e, NULL, "stmatrix.sync.aligned.m8n8.x2.shared.b16 [$0], {$1, $2};",
+                 "r,r,r,~{memory}", args, 3);
 }
 
 LLVMValueRef sm90_from_lane(struct sm90_emit *e, LLVMValueRef x, int distance) {
@@ -140,8 +173,14 @@ LLVMValueRef sm90_barrier_at(struct sm90_emit *e, enum sm90_barrier kind, LLVMVa
 }
 
 void sm90_barrier_init(struct sm90_emit *e) {
-    enum { WARPS = SM90_CONSUMERS * 4 };
-    static const int arrivals[] = {1, WARPS, 1, WARPS, 1, SM90_CONSUMERS, 1};
+    enum { LANES = 32, WARPS = SM90_CONSUMERS * 4 };
+    static const int arrivals[] = {
+        [SM90_QUERY_FULL] = 1,    [SM90_QUERY_READ] = WARPS,
+        [SM90_VALUE_FULL] = 1,    [SM90_OUTPUT_FULL] = LANES * WARPS,
+        [SM90_KEY_FULL] = 1,      [SM90_OUTPUT_READ] = LANES,
+        [SM90_KEY_EMPTY] = WARPS, [SM90_VALUE_EMPTY] = SM90_CONSUMERS,
+        [SM90_ITEM_FULL] = 1,
+    };
     for (int kind = 0; kind < SM90_BARRIER_KINDS; kind++) {
         for (int stage = 0; stage < barrier_count(e, (enum sm90_barrier)kind); stage++) {
             LLVMValueRef args[] = {sm90_barrier_at(e, (enum sm90_barrier)kind, sm90_i32(e, stage)),
@@ -172,7 +211,9 @@ void sm90_expect(struct sm90_emit *e, LLVMValueRef barrier, LLVMValueRef bytes) 
              args, 2);
 }
 
-// The warp's reads of the stage are over: __syncwarp, then its first lane arrives.
+// The warp has passed here: its first lane arrives. That orders what lane 0 itself has read, and
+// products that the whole warp has awaited. What other lanes read has to be safe in another way:
+// the machine keeps a warp together here, but racecheck follows only the thread that arrives.
 void sm90_arrive_warp(struct sm90_emit *e, LLVMValueRef barrier) {
     sm90_asm(e, NULL,
              "{ .reg .pred p; .reg .b32 l; bar.warp.sync 0xffffffff; mov.u32 l, %laneid; "
@@ -204,6 +245,18 @@ void sm90_set_registers(struct sm90_emit *e, bool more, int count) {
 
 // ---- copies -------------------------------------------------------------------------------------
 
+static int box_args(struct sm90_emit *e, LLVMValueRef shared, LLVMValueRef map, int column,
+                    const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef *out) {
+    int count = 0;
+    out[count++] = shared;
+    out[count++] = map;
+    out[count++] = sm90_i32(e, column);
+    out[count++] = head;
+    for (int a = ABI_AXES - 1; a >= ABI_AXES - e->spec->axes; a--) // the fastest first
+        out[count++] = at[a];
+    return count;
+}
+
 // A box of the tensor: 64 columns from `column`, the tile's extents from at[] along the basis axes
 // in use, one head. What lies outside of the tensor arrives as zeros.
 void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int column,
@@ -217,16 +270,36 @@ void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int c
         "[$0], [$1, {$2, $4, $5, $6, $3}], [$7];"};
     static const char *const constraints[] = {"r,l,r,r,r,r,~{memory}", "r,l,r,r,r,r,r,~{memory}",
                                               "r,l,r,r,r,r,r,r,~{memory}"};
-    int axes = e->spec->axes, count = 0;
     LLVMValueRef args[8];
-    args[count++] = to;
-    args[count++] = map;
-    args[count++] = sm90_i32(e, column);
-    args[count++] = head;
-    for (int a = ABI_AXES - 1; a >= ABI_AXES - axes; a--) // the fastest first
-        args[count++] = at[a];
+    int count = box_args(e, to, map, column, at, head, args);
     args[count++] = barrier;
-    sm90_asm(e, NULL, texts[axes - 1], constraints[axes - 1], args, count);
+    sm90_asm(e, NULL, texts[e->spec->axes - 1], constraints[e->spec->axes - 1], args, count);
+}
+
+// The same box, from shared memory to the tensor; what lies outside of the tensor is left out. Part
+// of the thread's next bulk group.
+void sm90_store_box(struct sm90_emit *e, LLVMValueRef from, LLVMValueRef map, int column,
+                    const LLVMValueRef *at, LLVMValueRef head) {
+    static const char *const texts[] = {
+        "cp.async.bulk.tensor.3d.global.shared::cta.bulk_group [$1, {$2, $4, $3}], [$0];",
+        "cp.async.bulk.tensor.4d.global.shared::cta.bulk_group [$1, {$2, $4, $5, $3}], [$0];",
+        "cp.async.bulk.tensor.5d.global.shared::cta.bulk_group [$1, {$2, $4, $5, $6, $3}], [$0];"};
+    static const char *const constraints[] = {"r,l,r,r,r,~{memory}", "r,l,r,r,r,r,~{memory}",
+                                              "r,l,r,r,r,r,r,~{memory}"};
+    LLVMValueRef args[7];
+    int count = box_args(e, from, map, column, at, head, args);
+    sm90_asm(e, NULL, texts[e->spec->axes - 1], constraints[e->spec->axes - 1], args, count);
+}
+
+// Until all boxes that the thread stores have been read from shared memory.
+void sm90_await_stores(struct sm90_emit *e) {
+    sm90_asm(e, NULL, "cp.async.bulk.commit_group; cp.async.bulk.wait_group.read 0;", "~{memory}",
+             NULL, 0);
+}
+
+// What this thread has written to shared memory becomes visible to the copy engine.
+void sm90_fence_copies(struct sm90_emit *e) {
+    sm90_asm(e, NULL, "fence.proxy.async.shared::cta;", "~{memory}", NULL, 0);
 }
 
 void sm90_copy_bytes(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef from, int bytes,

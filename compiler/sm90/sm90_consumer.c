@@ -8,8 +8,10 @@
 //   tail     O += P.Vn;                                           store O      (the block's last item)
 // clang-format on
 //
-// `steady` and `turn` exist twice, for full and for partial tiles; nothing of the predicate is in
-// the full ones. Items without keys are written as they are met, on the way to the next with some.
+// `steady` and `turn` issue their products before they ask what kind the tile is, so that nothing
+// waits for the answer. What follows exists twice, for full and for partial tiles; nothing of the
+// predicate is in the full ones. Items without keys are written as they are met, on the way to the
+// next with some.
 #include "compiler/sm90/sm90_emit.h"
 
 struct state {          // what flows between tiles
@@ -82,28 +84,26 @@ static LLVMValueRef stage_address(struct sm90_emit *e, LLVMValueRef stage, int a
     return sm90_add_const(e, to, at);
 }
 
-// Waits for tile `count`'s keys and reads its flags.
+// Waits for tile `count`'s keys and reads its flags, by lane 0.
 static LLVMValueRef await_keys(struct sm90_emit *e, LLVMValueRef count) {
     LLVMValueRef stage = sm90_stage(e, count, e->shape.stages);
     sm90_wait(e, sm90_barrier_at(e, SM90_KEY_FULL, stage), sm90_parity(e, count, e->shape.stages));
     LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 48));
-    return sm90_shared_load(e, at, e->shape.tile_record_at + 12);
+    return sm90_shared_load_lane0(e, at, e->shape.tile_record_at + 12);
 }
 
 // Of the warpgroup's rows of item number `items`.
 static LLVMValueRef query_descriptor(struct consumer *c, LLVMValueRef items) {
     struct sm90_emit *e = c->e;
     LLVMValueRef rows = sm90_mul_const(e, sm90_add_const(e, c->warpgroup, -1), 64 * 128);
-    LLVMValueRef at =
-        sm90_mul_const(e, sm90_stage(e, items, e->shape.query_buffers), e->shape.query_bytes);
-    at = sm90_add_const(e, sm90_add(e, at, e->shared), e->shape.query_at);
+    LLVMValueRef at = sm90_query_buffer(e, sm90_stage(e, items, e->shape.query_buffers));
     return sm90_query_descriptor(e, sm90_add(e, at, rows));
 }
 
 struct tile {
     LLVMValueRef items, tiles, flags;
     bool partial;
-    LLVMValueRef stage; // of K
+    LLVMValueRef stage, value_stage; // of its keys; of the values of the tile before
     LLVMValueRef logits[SM90_MAX_LOGITS];
     // Where it is and its key slots, prepared while the logits are being multiplied.
     bool placed;
@@ -154,7 +154,7 @@ static void finish_logits(struct consumer *c, struct tile *tile, struct sm90_sof
                                     tile->copy};
     LLVMValueRef buffer = sm90_stage(e, tile->items, e->shape.query_buffers);
     sm90_arrive_warp(e, sm90_barrier_at(e, SM90_KEY_EMPTY, tile->stage));
-    sm90_arrive_lane0_if(e, sm90_barrier_at(e, SM90_QUERY_EMPTY, buffer), tile->flags,
+    sm90_arrive_lane0_if(e, sm90_barrier_at(e, SM90_QUERY_READ, buffer), tile->flags,
                          SM90_FLAG_LAST);
     if (tile->partial || e->spec->scale_first)
         sm90_mask(e, &input, tile->partial, tile->logits);
@@ -170,8 +170,9 @@ static void first_tile(struct consumer *c, LLVMValueRef items) {
     struct sm90_emit *e = c->e;
     struct tile tile = {.items = items, .tiles = sm90_i32(e, 0), .partial = true};
     struct state state = {.items = items, .tiles = sm90_i32(e, 1)};
-    tile.flags = state.flags = await_keys(e, tile.tiles);
+    LLVMValueRef flags = await_keys(e, tile.tiles);
     issue_logits(c, &tile);
+    tile.flags = state.flags = sm90_from_lane0(e, flags);
     prepare(c, &tile);
     sm90_wait_products(e, 0, tile.logits, e->logit_count);
     sm90_softmax_begin(e, &state.softmax);
@@ -181,30 +182,31 @@ static void first_tile(struct consumer *c, LLVMValueRef items) {
     go_to_head(c, &state);
 }
 
-// S = Q.K of `tile` and O += P.V of the tile before, together; then what the softmax makes of S.
-static void overlapped(struct consumer *c, struct tile *tile, struct state *state,
-                       struct sm90_softmax *softmax) {
-    struct sm90_emit *e = c->e;
+// S = Q.K of `tile` and O += P.V of the tile before, together.
+static void issue_both(struct consumer *c, struct tile *tile, struct state *state) {
     issue_logits(c, tile);
-    LLVMValueRef value_stage =
-        issue_output(c, sm90_add_const(e, tile->tiles, -1), state->output, state->weights);
+    tile->value_stage =
+        issue_output(c, sm90_add_const(c->e, tile->tiles, -1), state->output, state->weights);
+}
+
+// Then what the softmax makes of S.
+static void finish_both(struct consumer *c, struct tile *tile, struct state *state,
+                        struct sm90_softmax *softmax) {
+    struct sm90_emit *e = c->e;
     prepare(c, tile);
     sm90_wait_products(e, 1, tile->logits, e->logit_count);
     finish_logits(c, tile, softmax);
     sm90_wait_products(e, 0, state->output, e->output_count);
-    sm90_arrive_group(e, sm90_barrier_at(e, SM90_VALUE_EMPTY, value_stage));
+    sm90_arrive_group(e, sm90_barrier_at(e, SM90_VALUE_EMPTY, tile->value_stage));
 }
 
-static void steady_tile(struct consumer *c, LLVMValueRef flags, bool partial) {
+static void steady_tile(struct consumer *c, struct tile tile, struct state state) {
     struct sm90_emit *e = c->e;
-    struct state state = c->at;
-    struct tile tile = {
-        .items = state.items, .tiles = state.tiles, .flags = flags, .partial = partial};
-    overlapped(c, &tile, &state, &state.softmax);
+    finish_both(c, &tile, &state, &state.softmax);
     sm90_pack(e, tile.logits, state.weights);
     sm90_rescale(e, &state.softmax, state.output);
     state.tiles = sm90_add_const(e, state.tiles, 1);
-    state.flags = flags;
+    state.flags = tile.flags;
     go_to_head(c, &state);
 }
 
@@ -232,8 +234,8 @@ static LLVMValueRef find_item(struct consumer *c, LLVMValueRef from, LLVMBasicBl
     LLVMPositionBuilderAtEnd(e->b, more);
     branch_on(e, state, SM90_ITEM_FILLED, found, empty);
     LLVMPositionBuilderAtEnd(e->b, empty);
-    sm90_arrive_warp(e, sm90_barrier_at(e, SM90_QUERY_EMPTY, buffer));
-    sm90_store_item(e, &item, NULL, NULL);
+    sm90_arrive_warp(e, sm90_barrier_at(e, SM90_QUERY_READ, buffer));
+    sm90_finish_item(e, items, NULL, NULL);
     LLVMValueRef next = sm90_add_const(e, items, 1);
     LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
     LLVMAddIncoming(items, &next, &last, 1);
@@ -243,20 +245,13 @@ static LLVMValueRef find_item(struct consumer *c, LLVMValueRef from, LLVMBasicBl
     return items;
 }
 
-static void store(struct consumer *c, const struct state *state) {
-    struct sm90_item item = {sm90_item_record(c->e, state->items)};
-    sm90_store_item(c->e, &item, &state->softmax, state->output);
-}
-
-static void turn_tile(struct consumer *c, LLVMValueRef items, LLVMValueRef flags, bool partial) {
+static void turn_tile(struct consumer *c, struct tile tile, struct state done) {
     struct sm90_emit *e = c->e;
-    struct state done = c->at;
-    struct state next = {.items = items, .flags = flags};
-    struct tile tile = {.items = items, .tiles = done.tiles, .flags = flags, .partial = partial};
+    struct state next = {.items = tile.items, .flags = tile.flags};
     sm90_softmax_begin(e, &next.softmax);
-    overlapped(c, &tile, &done, &next.softmax);
+    finish_both(c, &tile, &done, &next.softmax);
     sm90_pack(e, tile.logits, next.weights);
-    store(c, &done);
+    sm90_finish_item(e, done.items, &done.softmax, done.output);
     next.tiles = sm90_add_const(e, done.tiles, 1);
     begin_output(c, &next);
     go_to_head(c, &next);
@@ -270,19 +265,32 @@ static void tail(struct consumer *c) {
         issue_output(c, sm90_add_const(e, state.tiles, -1), state.output, state.weights);
     sm90_wait_products(e, 0, state.output, e->output_count);
     sm90_arrive_group(e, sm90_barrier_at(e, SM90_VALUE_EMPTY, stage));
-    store(c, &state);
+    sm90_finish_item(e, state.items, &state.softmax, state.output);
 }
 
-// Two blocks for the tile whose flags are given; the builder is left before the branch to them.
-static void by_kind(struct consumer *c, LLVMValueRef flags, LLVMBasicBlockRef *out_blocks) {
-    out_blocks[0] = llvm_new_block(c->e->unit, "full");
-    out_blocks[1] = llvm_new_block(c->e->unit, "partial");
-    branch_on(c->e, flags, SM90_FLAG_PARTIAL, out_blocks[1], out_blocks[0]);
+// The block's next tile, of item number `items`: its products are under way before anybody asks
+// what kind it is.
+static void next_tile(struct consumer *c, LLVMValueRef items,
+                      void (*finish)(struct consumer *, struct tile, struct state)) {
+    struct sm90_emit *e = c->e;
+    struct state state = c->at;
+    struct tile tile = {.items = items, .tiles = state.tiles};
+    LLVMBasicBlockRef kinds[2] = {llvm_new_block(e->unit, "full"),
+                                  llvm_new_block(e->unit, "partial")};
+    LLVMValueRef flags = await_keys(e, tile.tiles);
+    issue_both(c, &tile, &state);
+    tile.flags = sm90_from_lane0(e, flags);
+    branch_on(e, tile.flags, SM90_FLAG_PARTIAL, kinds[1], kinds[0]);
+    for (int partial = 0; partial < 2; partial++) {
+        LLVMPositionBuilderAtEnd(e->b, kinds[partial]);
+        tile.partial = partial;
+        finish(c, tile, state);
+    }
 }
 
 void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup) {
     struct consumer c = {.e = e, .warpgroup = warpgroup};
-    LLVMBasicBlockRef end = llvm_new_block(e->unit, "done"), kinds[2];
+    LLVMBasicBlockRef end = llvm_new_block(e->unit, "done");
     sm90_set_registers(e, true, SM90_CONSUMER_REGISTERS);
     LLVMValueRef items = find_item(&c, sm90_i32(e, 0), end);
     LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
@@ -296,20 +304,9 @@ void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup) {
     LLVMBasicBlockRef last = llvm_new_block(e->unit, "tail");
     branch_on(e, c.at.flags, SM90_FLAG_LAST, turn, more);
     LLVMPositionBuilderAtEnd(e->b, more);
-    LLVMValueRef flags = await_keys(e, c.at.tiles);
-    by_kind(&c, flags, kinds);
-    for (int partial = 0; partial < 2; partial++) {
-        LLVMPositionBuilderAtEnd(e->b, kinds[partial]);
-        steady_tile(&c, flags, partial);
-    }
+    next_tile(&c, c.at.items, steady_tile);
     LLVMPositionBuilderAtEnd(e->b, turn);
-    items = find_item(&c, sm90_add_const(e, c.at.items, 1), last);
-    flags = await_keys(e, c.at.tiles);
-    by_kind(&c, flags, kinds);
-    for (int partial = 0; partial < 2; partial++) {
-        LLVMPositionBuilderAtEnd(e->b, kinds[partial]);
-        turn_tile(&c, items, flags, partial);
-    }
+    next_tile(&c, find_item(&c, sm90_add_const(e, c.at.items, 1), last), turn_tile);
     LLVMPositionBuilderAtEnd(e->b, last);
     tail(&c);
     LLVMBuildBr(e->b, end);

@@ -26,10 +26,15 @@ enum { SM90_PRODUCER_REGISTERS = 40, SM90_CONSUMER_REGISTERS = 232 };
 // It is read until the item is stored, when up to four more may have been written.
 enum { SM90_ITEM_EMPTY, SM90_ITEM_FILLED, SM90_ITEM_NONE }; // NONE: there are no more
 enum {
+    SM90_RECORD_BEGIN = 4,
+    SM90_RECORD_END = 8,
+    SM90_RECORD_KEY_AT = 12,
+    SM90_RECORD_SET = 16,
     SM90_RECORD_HEAD = 32,
     SM90_RECORD_BOX = 64,
     SM90_RECORD_BYTES = 128,
-    SM90_ITEM_RECORDS = 8
+    SM90_ITEM_RECORDS = 8,
+    SM90_LSE_BYTES = 4 * SM90_QUERY_ROWS // of an item, where its output is staged
 };
 enum { SM90_FLAG_PARTIAL = 1, SM90_FLAG_LAST = 2, SM90_FLAG_NEVER = 1 << 30 };
 
@@ -71,9 +76,17 @@ LLVMValueRef sm90_arg_at(struct sm90_emit *e, int64_t offset, LLVMTypeRef type);
 LLVMValueRef sm90_global(struct sm90_emit *e, LLVMValueRef base, LLVMValueRef index, int64_t size);
 LLVMValueRef sm90_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMTypeRef type);
 LLVMValueRef sm90_shared_load(struct sm90_emit *e, LLVMValueRef at, int64_t offset); // i32
+// The same by lane 0 alone (0 elsewhere), and its value to all lanes of the warp: for words that
+// lane 0's arrival on a barrier gives back to their writer.
+LLVMValueRef sm90_shared_load_lane0(struct sm90_emit *e, LLVMValueRef at, int64_t offset);
+LLVMValueRef sm90_from_lane0(struct sm90_emit *e, LLVMValueRef x);
 // The same where LLVM may share or drop the load: what a barrier has made visible for long.
 LLVMValueRef sm90_shared_field(struct sm90_emit *e, LLVMValueRef at, int64_t offset);
 void sm90_shared_store4(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMValueRef *values);
+void sm90_shared_store(struct sm90_emit *e, LLVMValueRef at, LLVMValueRef value); // i32 or f32
+// 2 or 4 matrices of 8 x 8 elements, a word of each a thread; `at` differs from lane to lane.
+void sm90_shared_store_matrices(struct sm90_emit *e, LLVMValueRef at, LLVMValueRef *words,
+                                int count);
 // The value (f32 or i32) of the lane whose number differs in the bits of `distance`.
 LLVMValueRef sm90_from_lane(struct sm90_emit *e, LLVMValueRef x, int distance);
 LLVMValueRef sm90_thread(struct sm90_emit *e); // tid.x, opaque to hoisting
@@ -84,7 +97,9 @@ LLVMValueRef sm90_block_count(struct sm90_emit *e);
 
 enum sm90_barrier {
     SM90_QUERY_FULL,
-    SM90_QUERY_EMPTY,
+    SM90_QUERY_READ,  // multiplied by all keys of the item
+    SM90_OUTPUT_FULL, // the item's rows are staged in its query buffer
+    SM90_OUTPUT_READ, // and have left it
     SM90_KEY_FULL,
     SM90_KEY_EMPTY,
     SM90_VALUE_FULL,
@@ -109,6 +124,10 @@ void sm90_copy_box(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int c
 // Whole 16-byte words of global memory.
 void sm90_copy_bytes(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef from, int bytes,
                      LLVMValueRef barrier);
+void sm90_store_box(struct sm90_emit *e, LLVMValueRef from, LLVMValueRef map, int column,
+                    const LLVMValueRef *at, LLVMValueRef head);
+void sm90_await_stores(struct sm90_emit *e); // by the thread that issued them (others: no wait)
+void sm90_fence_copies(struct sm90_emit *e); // by each thread that has written
 void sm90_set_registers(struct sm90_emit *e, bool more, int count);
 
 // ---- products (sm90_multiply.c) -----------------------------------------------------------------
@@ -162,6 +181,8 @@ LLVMValueRef sm90_box_field(struct sm90_emit *e, const struct sm90_item *item, s
                             int axis);
 // Offsets in a box of these extents, x fastest, of element `index`.
 void sm90_unravel(struct sm90_emit *e, LLVMValueRef index, const int *extent, LLVMValueRef *out);
+// Where the item's box begins, on the queries' map.
+void sm90_query_origin(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef *out);
 // Of row `row` of the query tile; offset may be NULL.
 void sm90_row_position(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef row,
                        LLVMValueRef *out_offset, LLVMValueRef *out_position);
@@ -203,18 +224,46 @@ struct sm90_mask_input {
 void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
                LLVMValueRef *logits);
 
-// ---- the sides (sm90_queue.c, sm90_producer.c, sm90_consumer.c, sm90_output.c) ------------------
+// ---- the sides (sm90_queue.c, _producer.c, _consumer.c, _output.c, _store.c, _writer.c)
+// ----------
 
 void sm90_producer(struct sm90_emit *e);
 void sm90_scout(struct sm90_emit *e);
-// Address of a set of tensor maps: in the parameter, or in device memory when there are several.
-LLVMValueRef sm90_maps(struct sm90_emit *e, LLVMValueRef set);
+void sm90_writer(struct sm90_emit *e);
+// Address of a tensor map: in the parameter, or in device memory when there are several sets.
+enum sm90_map_number { SM90_MAP_Q, SM90_MAP_K, SM90_MAP_V, SM90_MAP_O };
+LLVMValueRef sm90_map(struct sm90_emit *e, LLVMValueRef set, enum sm90_map_number number);
 // All columns of a tile, 64 at a time.
 void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int rows,
                     const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier);
 void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup);
-// Writes the item's rows; NULL softmax: an item without keys.
-void sm90_store_item(struct sm90_emit *e, const struct sm90_item *item,
-                     const struct sm90_softmax *softmax, const LLVMValueRef *output);
+// The end of item number `items`; NULL softmax and output: it has no keys.
+void sm90_finish_item(struct sm90_emit *e, LLVMValueRef items, const struct sm90_softmax *softmax,
+                      const LLVMValueRef *output);
+// Results of the thread's rows, from registers: log-sum-exps, and output words as wgmma leaves
+// them, which are overwritten.
+void sm90_store_rows(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef *lse,
+                     LLVMValueRef words[SM90_ROWS][SM90_MAX_OUTPUT / 4]);
+// Where an item's rows and log-sum-exps are staged.
+LLVMValueRef sm90_query_buffer(struct sm90_emit *e, LLVMValueRef buffer);
+LLVMValueRef sm90_lse_buffer(struct sm90_emit *e, LLVMValueRef buffer);
+
+// ---- results in device memory (sm90_results.c) --------------------------------------------------
+
+struct sm90_results {
+    struct sm90_item item;
+    LLVMValueRef head, batch; // i64
+};
+struct sm90_results sm90_results_of(struct sm90_emit *e, const struct sm90_item *item);
+// Is the row (its offset in the box) one of the box, and not past its clipped end?
+LLVMValueRef sm90_row_exists(struct sm90_emit *e, const struct sm90_item *item,
+                             const LLVMValueRef *offset);
+LLVMValueRef sm90_row_query(struct sm90_emit *e, const LLVMValueRef *position); // number, i64
+LLVMValueRef sm90_output_row(struct sm90_emit *e, const struct sm90_results *results,
+                             LLVMValueRef query); // its address
+LLVMValueRef sm90_wants_lse(struct sm90_emit *e); // i1
+void sm90_store_lse(struct sm90_emit *e, const struct sm90_results *results, LLVMValueRef query,
+                    LLVMValueRef value);
+void sm90_store(struct sm90_emit *e, LLVMValueRef at, int64_t offset, LLVMValueRef value);
 
 #endif

@@ -43,6 +43,13 @@ LLVMValueRef sm90_box_field(struct sm90_emit *e, const struct sm90_item *item, s
     return sm90_shared_field(e, item->record, SM90_RECORD_BOX + (int64_t)offset + 4 * axis);
 }
 
+void sm90_query_origin(struct sm90_emit *e, const struct sm90_item *item, LLVMValueRef *out) {
+    for (int a = 0; a < ABI_AXES; a++)
+        out[a] = sm90_box_field(e, item, offsetof(struct sm90_box, begin), a);
+    LLVMValueRef first = sm90_box_field(e, item, offsetof(struct sm90_box, query_first), 0);
+    out[first_axis(e)] = LLVMBuildSub(e->b, out[first_axis(e)], first, "");
+}
+
 // residue + dilation * coordinate
 LLVMValueRef sm90_position(struct sm90_emit *e, const struct sm90_item *item, int axis,
                            LLVMValueRef coordinate) {
@@ -101,12 +108,18 @@ struct sm90_rows sm90_rows_place(struct sm90_emit *e, const struct sm90_item *it
 struct sm90_tile_place sm90_tile_read(struct sm90_emit *e, LLVMValueRef stage) {
     struct sm90_tile_place place;
     LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 48));
-    for (int a = 0; a < ABI_AXES; a++) {
-        bool used = a >= first_axis(e);
-        int64_t offset = e->shape.tile_record_at + 4 * a;
-        place.origin[a] = used ? sm90_shared_load(e, at, offset) : sm90_i32(e, 0);
-        place.low[a] = used ? sm90_shared_load(e, at, offset + 16) : sm90_i32(e, 0);
-        place.high[a] = used ? sm90_shared_load(e, at, offset + 32) : sm90_i32(e, 1);
+    LLVMValueRef *words[] = {place.origin, place.low, place.high};
+    for (int i = 0; i < 3 * ABI_AXES; i++) {
+        int word = i / ABI_AXES, a = i % ABI_AXES;
+        words[word][a] =
+            a < first_axis(e)
+                ? sm90_i32(e, word == 2)
+                : sm90_shared_load_lane0(e, at, e->shape.tile_record_at + 16 * word + 4 * a);
+    }
+    for (int i = 0; i < 3 * ABI_AXES; i++) {
+        LLVMValueRef *word = &words[i / ABI_AXES][i % ABI_AXES];
+        if (i % ABI_AXES >= first_axis(e))
+            *word = sm90_from_lane0(e, *word);
     }
     return place;
 }

@@ -41,9 +41,10 @@ struct sm90_shape {
     int output_dim;    // columns of P.V, a multiple of 8
     int stages;        // of K and of V, a power of two
     int query_buffers; // 1 or 2
+    int staged;        // output leaves through the item's query buffer, by the copy engine
     int query_bytes, tile_bytes;
     // Offsets into shared memory.
-    int query_at, key_at, value_at, barrier_at, tile_record_at, item_record_at;
+    int query_at, key_at, value_at, barrier_at, tile_record_at, item_record_at, lse_at;
     int shared_bytes; // in all
 };
 struct sm90_shape sm90_shape(int dim, int key_rows);

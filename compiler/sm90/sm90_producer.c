@@ -10,30 +10,25 @@
 
 struct producer {
     struct sm90_emit *e;
-    LLVMValueRef maps, key_at; // of the item in hand
+    LLVMValueRef maps[2], key_at; // of the item in hand: keys' and values'
 };
 
 // Maps in device memory were written by a kernel before this one (runtime/cuda/cuda_maps.c),
 // through another proxy than the copy engine reads by: PTX 9.7.13.4, fence.proxy.tensormap.
-static void acquire_maps(struct sm90_emit *e, LLVMValueRef maps) {
-    for (int i = 0; i < SM90_TENSOR_MAPS; i++) {
-        LLVMValueRef map = sm90_add_const(e, maps, i * SM90_MAP_BYTES);
-        sm90_asm(e, NULL, "fence.proxy.tensormap::generic.acquire.gpu [$0], 128;", "l,~{memory}",
-                 &map, 1);
-    }
-}
-
-LLVMValueRef sm90_maps(struct sm90_emit *e, LLVMValueRef set) {
+LLVMValueRef sm90_map(struct sm90_emit *e, LLVMValueRef set, enum sm90_map_number number) {
     LLVMTypeRef i64 = e->unit->i64;
     LLVMValueRef more = SM90_ARG(e, more_maps, i64);
     LLVMValueRef there = sm90_global(e, more, set, SM90_TENSOR_MAPS * SM90_MAP_BYTES);
     LLVMValueRef here = LLVMBuildPtrToInt(e->b, e->args, i64, "");
     LLVMValueRef several = LLVMBuildICmp(e->b, LLVMIntNE, more, llvm_int(i64, 0), "");
+    LLVMValueRef map = LLVMBuildSelect(e->b, several, there, here, "");
     struct llvm_if test;
-    llvm_if_begin(e->unit, &test, several, "maps");
-    acquire_maps(e, there);
+    map = sm90_add_const(e, map, (int64_t)number * SM90_MAP_BYTES);
+    llvm_if_begin(e->unit, &test, several, "map");
+    sm90_asm(e, NULL, "fence.proxy.tensormap::generic.acquire.gpu [$0], 128;", "l,~{memory}", &map,
+             1);
     llvm_if_end(&test);
-    return LLVMBuildSelect(e->b, several, there, here, "");
+    return map;
 }
 
 void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int rows,
@@ -75,9 +70,8 @@ static void produce_tile(struct producer *p, LLVMValueRef count, LLVMValueRef ru
             write_record(p, stage, run, origin, flags);
         sm90_expect(e, full, sm90_i32(e, e->shape.tile_bytes));
         LLVMValueRef to = sm90_add(e, e->shared, sm90_mul_const(e, stage, e->shape.tile_bytes));
-        sm90_copy_tile(e, sm90_add_const(e, to, places[i]),
-                       sm90_add_const(e, p->maps, (1 + i) * SM90_MAP_BYTES), e->shape.key_rows,
-                       origin, p->key_at, full);
+        sm90_copy_tile(e, sm90_add_const(e, to, places[i]), p->maps[i], e->shape.key_rows, origin,
+                       p->key_at, full);
     }
 }
 
@@ -135,9 +129,12 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
 // Returns how many tiles have been produced since the start.
 static LLVMValueRef produce_item(struct producer *p, LLVMValueRef record, LLVMValueRef tiles) {
     struct sm90_emit *e = p->e;
-    LLVMValueRef begin = sm90_shared_load(e, record, 4), end = sm90_shared_load(e, record, 8);
-    p->key_at = sm90_shared_load(e, record, 12);
-    p->maps = sm90_maps(e, sm90_shared_load(e, record, 16));
+    LLVMValueRef begin = sm90_shared_load(e, record, SM90_RECORD_BEGIN);
+    LLVMValueRef end = sm90_shared_load(e, record, SM90_RECORD_END);
+    LLVMValueRef set = sm90_shared_load(e, record, SM90_RECORD_SET);
+    p->key_at = sm90_shared_load(e, record, SM90_RECORD_KEY_AT);
+    p->maps[0] = sm90_map(e, set, SM90_MAP_K);
+    p->maps[1] = sm90_map(e, set, SM90_MAP_V);
     struct llvm_loop loop;
     llvm_loop_begin(e->unit, &loop, begin, end, sm90_i32(e, 1), "runs");
     LLVMValueRef count = llvm_loop_carry(&loop, tiles);
@@ -183,6 +180,11 @@ static LLVMValueRef is_thread(struct sm90_emit *e, int number) {
     return LLVMBuildICmp(e->b, LLVMIntEQ, sm90_thread(e), sm90_i32(e, number), "");
 }
 
+static LLVMValueRef is_warp(struct sm90_emit *e, int number) {
+    LLVMValueRef warp = LLVMBuildLShr(e->b, sm90_thread(e), sm90_i32(e, 5), "");
+    return LLVMBuildICmp(e->b, LLVMIntEQ, warp, sm90_i32(e, number), "");
+}
+
 void sm90_producer(struct sm90_emit *e) {
     struct llvm_if test;
     sm90_set_registers(e, false, SM90_PRODUCER_REGISTERS);
@@ -191,5 +193,10 @@ void sm90_producer(struct sm90_emit *e) {
     llvm_if_end(&test);
     llvm_if_begin(e->unit, &test, is_thread(e, 32), "scout");
     sm90_scout(e);
+    llvm_if_end(&test);
+    if (!e->shape.staged)
+        return;
+    llvm_if_begin(e->unit, &test, is_warp(e, 2), "writer");
+    sm90_writer(e);
     llvm_if_end(&test);
 }

@@ -42,11 +42,19 @@ static void leave_queue(struct scout *s) {
              "l,r,~{memory}", args, 2);
 }
 
-static void wait_for_buffer(struct scout *s) {
+// The one of `kind` that the buffer's item before this one leaves; nothing at first.
+static void wait_for(struct scout *s, enum sm90_barrier kind) {
     struct sm90_emit *e = s->e;
     LLVMValueRef parity = sm90_parity(e, s->items, e->shape.query_buffers);
-    sm90_wait(e, sm90_barrier_at(e, SM90_QUERY_EMPTY, s->buffer),
+    sm90_wait(e, sm90_barrier_at(e, kind, s->buffer),
               LLVMBuildXor(e->b, parity, sm90_i32(e, 1), ""));
+}
+
+static void wait_for_buffer(struct scout *s) {
+    if (s->e->shape.query_buffers == 1)
+        wait_for(s, SM90_QUERY_READ);
+    if (s->e->shape.staged)
+        wait_for(s, SM90_OUTPUT_READ);
 }
 
 static LLVMValueRef head_field(struct scout *s, size_t offset) {
@@ -82,7 +90,7 @@ static void find_list(struct scout *s, LLVMValueRef box, LLVMValueRef *begin, LL
     sm90_asm(e, NULL, "prefetch.global.L2 [$0];", "l,~{memory}", &first, 1);
 }
 
-static void copy_queries(struct scout *s, LLVMValueRef maps, LLVMValueRef full) {
+static void copy_queries(struct scout *s, LLVMValueRef map, LLVMValueRef full) {
     struct sm90_emit *e = s->e;
     LLVMValueRef at[ABI_AXES];
     for (int a = 0; a < ABI_AXES; a++)
@@ -90,13 +98,12 @@ static void copy_queries(struct scout *s, LLVMValueRef maps, LLVMValueRef full) 
     int outermost = ABI_AXES - e->spec->axes;
     at[outermost] = LLVMBuildSub(e->b, at[outermost],
                                  box_field(s, offsetof(struct sm90_box, query_first), 0), "");
-    LLVMValueRef to = sm90_add(e, e->shared, sm90_mul_const(e, s->buffer, e->shape.query_bytes));
-    sm90_copy_tile(e, sm90_add_const(e, to, e->shape.query_at), maps, SM90_QUERY_ROWS, at,
+    sm90_copy_tile(e, sm90_query_buffer(e, s->buffer), map, SM90_QUERY_ROWS, at,
                    head_field(s, offsetof(struct sm90_head, query_at)), full);
 }
 
 // The head and the box travel with the queries, which only items with keys need.
-static void fetch(struct scout *s, LLVMValueRef filled, LLVMValueRef maps) {
+static void fetch(struct scout *s, LLVMValueRef filled, LLVMValueRef map) {
     struct sm90_emit *e = s->e;
     LLVMValueRef full = sm90_barrier_at(e, SM90_QUERY_FULL, s->buffer);
     LLVMValueRef bytes =
@@ -108,7 +115,7 @@ static void fetch(struct scout *s, LLVMValueRef filled, LLVMValueRef maps) {
     sm90_copy_bytes(e, sm90_add_const(e, s->record, SM90_RECORD_BOX), s->box_at, BOX_BYTES, full);
     struct llvm_if test;
     llvm_if_begin(e->unit, &test, filled, "queries");
-    copy_queries(s, maps, full);
+    copy_queries(s, map, full);
     llvm_if_end(&test);
 }
 
@@ -131,9 +138,8 @@ static void scout_item(struct scout *s, LLVMValueRef work) {
     LLVMValueRef words[8] = {state, begin, end,  head_field(s, offsetof(struct sm90_head, key_at)),
                              set,   zero,  zero, zero};
     write_record(s, words);
-    if (e->shape.query_buffers == 1)
-        wait_for_buffer(s);
-    fetch(s, filled, sm90_maps(e, set));
+    wait_for_buffer(s);
+    fetch(s, filled, sm90_map(e, set, SM90_MAP_Q));
 }
 
 static void scout_end(struct scout *s) {
@@ -142,8 +148,7 @@ static void scout_end(struct scout *s) {
     for (int i = 0; i < 8; i++)
         words[i] = sm90_i32(e, i == 0 ? SM90_ITEM_NONE : 0);
     write_record(s, words);
-    if (e->shape.query_buffers == 1)
-        wait_for_buffer(s);
+    wait_for_buffer(s);
     sm90_arrive(e, sm90_barrier_at(e, SM90_QUERY_FULL, s->buffer));
     leave_queue(s);
 }
@@ -164,7 +169,7 @@ void sm90_scout(struct sm90_emit *e) {
     s.buffer = sm90_stage(e, s.items, e->shape.query_buffers);
     s.record = sm90_item_record(e, s.items);
     if (e->shape.query_buffers > 1)
-        wait_for_buffer(&s);
+        wait_for(&s, SM90_QUERY_READ);
     LLVMValueRef work = draw_work(&s);
     LLVMValueRef some = LLVMBuildICmp(e->b, LLVMIntULT, work, SM90_ARG(e, items, e->unit->i32), "");
     LLVMBuildCondBr(e->b, some, more, none);

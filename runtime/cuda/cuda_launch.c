@@ -17,6 +17,7 @@ struct access { // how the kernel reaches a tensor
     const char *why;
 };
 static const struct access INPUT = {16, false, "the GPU's copy engine reads pieces of 16 bytes"};
+// Layouts of o that the copy engine cannot reach are stored by hand (compiler/sm90/sm90_writer.c).
 static const struct access OUTPUT = {4, true, "the GPU stores words of 4 bytes"};
 
 // Rows that are no whole number of units are the usual reason; else that stride alone is off.

@@ -7,12 +7,15 @@
 #include <inttypes.h>
 #include <string.h>
 
+_Static_assert((int)RUN_TENSORS == (int)SM90_TENSOR_MAPS, "a map a tensor, in the same order");
+
 enum {
     ELEMENT_BYTES = 2,
-    ENGINE_BYTES = 16, // what the engine's strides are multiples of
-    COLUMNS = 64,      // of a box: 128 bytes, the swizzle's span
+    ENGINE_BYTES = 16,       // what the engine's strides are multiples of
+    ENGINE_STRIDE_BITS = 40, // and how long they are
+    COLUMNS = 64,            // of a box: 128 bytes, the swizzle's span
     SET_BYTES = SM90_TENSOR_MAPS * SM90_MAP_BYTES,
-    PLACED_SETS = 10, // by one launch: a kernel's parameters hold 4096 bytes
+    PLACED_SETS = 7, // by one launch: a kernel's parameters hold 4096 bytes
     PLACED_BYTES = PLACED_SETS * SET_BYTES,
     MOST_SETS = 1 << 20,
 };
@@ -24,7 +27,7 @@ static const char PLACE_PTX[] =
     ".target sm_90a\n"
     ".address_size 64\n"
     ".visible .entry heddle_place_maps(\n"
-    "  .param .align 64 .b8 maps[3840], .param .u64 to, .param .u32 words)\n"
+    "  .param .align 64 .b8 maps[3584], .param .u64 to, .param .u32 words)\n"
     "{\n"
     "  .reg .pred past;\n"
     "  .reg .b32 i, count, word;\n"
@@ -43,7 +46,7 @@ static const char PLACE_PTX[] =
     "  fence.proxy.tensormap::generic.release.gpu;\n"
     "  ret;\n"
     "}\n";
-_Static_assert(PLACED_BYTES == 3840 && PLACED_BYTES / 4 <= 1024, "what the PTX says");
+_Static_assert(PLACED_BYTES == 3584 && PLACED_BYTES / 4 <= 1024, "what the PTX says");
 
 static int64_t set_count(const struct cuda_plan *c) {
     return c->residue_sets * c->plan->batch;
@@ -100,9 +103,9 @@ static enum heddle_status refuse(const struct run_view *view, struct error *erro
 static bool add_dimension(struct shape *shape, int64_t size, int64_t steps, int64_t elements,
                           int64_t box) {
     int64_t bytes = ENGINE_BYTES;
-    if (size > 1 &&
-        (__builtin_mul_overflow(steps, elements, &bytes) ||
-         __builtin_mul_overflow(bytes, ELEMENT_BYTES, &bytes) || bytes >= INT64_C(1) << 40))
+    if (size > 1 && (__builtin_mul_overflow(steps, elements, &bytes) ||
+                     __builtin_mul_overflow(bytes, ELEMENT_BYTES, &bytes) ||
+                     bytes >= INT64_C(1) << ENGINE_STRIDE_BITS))
         return false;
     shape->size[shape->rank] = size > 1 ? (cuuint64_t)size : 1;
     shape->stride[shape->rank - 1] = (cuuint64_t)bytes;
@@ -155,15 +158,34 @@ static enum heddle_status encode(const struct cuda_plan *c, const struct run_vie
     return cuda_status(api, result, "describing a tensor to the GPU", error);
 }
 
-static enum heddle_status encode_all(struct cuda_plan *c, const struct run_view *views,
+static bool is_within_reach(int64_t stride) {
+    return stride >= 0 && stride * ELEMENT_BYTES % ENGINE_BYTES == 0 &&
+           stride < (INT64_C(1) << ENGINE_STRIDE_BITS) / ELEMENT_BYTES;
+}
+
+// Can the engine store the output? Every batch has maps of its own, so only where it begins counts.
+static bool can_store(const struct cuda_plan *c, const struct run_view *view) {
+    struct shape shape;
+    struct cuda_residue at = cuda_residue_of(c->plan, 0);
+    const struct abi_tensor *t = &view->tensor;
+    int64_t base;
+    return (uintptr_t)t->data % ENGINE_BYTES == 0 &&
+           t->batch_stride * ELEMENT_BYTES % ENGINE_BYTES == 0 &&
+           is_within_reach(t->token_stride) && is_within_reach(t->head_stride) &&
+           describe(c->plan, view, &at, &shape, &base);
+}
+
+// `count` maps of each set; what is left out is zeros.
+static enum heddle_status encode_all(struct cuda_plan *c, const struct run_view *views, int count,
                                      struct error *error) {
     unsigned char *to = c->host_maps;
     for (int64_t batch = 0; batch < c->plan->batch; batch++)
         for (int64_t set = 0; set < c->residue_sets; set++) {
             struct cuda_residue at = cuda_residue_of(c->plan, set);
             for (int i = 0; i < SM90_TENSOR_MAPS; i++, to += SM90_MAP_BYTES) {
-                CUtensorMap map;
-                enum heddle_status status = encode(c, &views[i], batch, &at, &map, error);
+                CUtensorMap map = {{0}};
+                enum heddle_status status =
+                    i < count ? encode(c, &views[i], batch, &at, &map, error) : HEDDLE_OK;
                 if (status != HEDDLE_OK)
                     return status;
                 memcpy(to, &map, sizeof map);
@@ -205,7 +227,8 @@ static enum heddle_status find_placed(struct cuda_plan *c, CUstream stream, bool
 
 enum heddle_status cuda_maps_place(struct cuda_plan *c, const struct run_view *views,
                                    struct sm90_args *args, CUstream stream, struct error *error) {
-    enum heddle_status status = encode_all(c, views, error);
+    args->o_mapped = can_store(c, &views[RUN_O]);
+    enum heddle_status status = encode_all(c, views, args->o_mapped ? RUN_TENSORS : RUN_O, error);
     bool placed = false;
     if (status != HEDDLE_OK)
         return status;

@@ -1,11 +1,11 @@
-// Tensor maps: q, k and v as the copy engine sees them.
+// Tensor maps: q, k, v and o as the copy engine sees them.
 #ifndef HEDDLE_RUNTIME_CUDA_MAPS_H
 #define HEDDLE_RUNTIME_CUDA_MAPS_H
 
 #include "runtime/cuda/cuda_plan.h"
 #include "runtime/run_tensors.h"
 
-// A plan needs a set of three maps per batch and residue. One set travels in the kernel's
+// A plan needs a set of four maps per batch and residue. One set travels in the kernel's
 // parameter. Several wait in device memory, where a small kernel puts them from *its* parameter:
 // the driver copies parameters when a kernel is queued or captured, so no memory of the host has to
 // outlive the call, and a graph that is replayed puts back the maps it was captured with.
@@ -15,9 +15,9 @@ enum heddle_status cuda_maps_create(struct cuda_plan *plan, struct sm90_args *ar
                                     struct error *error);
 void cuda_maps_destroy(struct cuda_plan *plan); // half made is fine
 
-// Encodes the maps of a run and queues what puts them in place, on `stream`. `views` are q, k and v
-// of run_tensors_check, fit for the engine. HEDDLE_BAD_ARGUMENT: the engine cannot take the
-// strides.
+// Encodes the maps of a run and queues what puts them in place, on `stream`. `views` are those
+// of run_tensors_check, the inputs fit for the engine. HEDDLE_BAD_ARGUMENT: it cannot take their
+// strides. args->o_mapped says whether it can take the output's.
 enum heddle_status cuda_maps_place(struct cuda_plan *plan, const struct run_view *views,
                                    struct sm90_args *args, CUstream stream, struct error *error);
 

@@ -107,7 +107,7 @@ def launches(fake, *more, blocks=3, several_maps=False, **problem):
     status, out, said, notes = fake.run("ok", "--target", "cuda", *more, **problem)
     assert status == 0, f"exit status {status}\n{said}"
     assert "Fake GPU" in out, out
-    place = ["launch 1 1 1 x 960 1 1, small"] if several_maps else []      # once: they stay the same
+    place = ["launch 1 1 1 x 896 1 1, small"] if several_maps else []      # once: they stay the same
     unloaded = ["unloaded"] * (1 + several_maps)
     assert notes == place + [launch_of(blocks)] + unloaded + ["released"], notes
 

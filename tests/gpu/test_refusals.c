@@ -224,3 +224,31 @@ Test(refusals, dimensions_of_one) {
         }
     fake_host_close(&host);
 }
+
+// The copy engine stores the output where it can reach it; elsewhere the kernel is told to.
+Test(refusals, who_stores) {
+    static const struct {
+        int at;
+        int64_t value;
+        bool mapped;
+    } outputs[] = {
+        {TOKEN, 64, true},     {TOKEN, 72, true},    {HEAD, 19208, true},
+        {BATCH, -76800, true}, {ADDRESS, 16, true},  {TOKEN, 66, false},
+        {TOKEN, -64, false},   {HEAD, 19202, false}, {HEAD, -19200, false},
+        {BATCH, 76804, false}, {ADDRESS, 4, false},  {TOKEN, INT64_C(1) << 39, false},
+    };
+    static const unsigned char none[SM90_MAP_BYTES];
+    struct fake_host host;
+    fake_host_open(&host, FAKE_BATCHES);
+    fake_host_plan(&host);
+    for (size_t i = 0; i < sizeof outputs / sizeof *outputs; i++) {
+        struct heddle_tensors tensors = spelled_out(&host.problem);
+        change(&tensors, O, outputs[i].at, outputs[i].value);
+        take(&host, &tensors);
+        const struct sm90_args *args = &fake_cuda_launches()->parameter;
+        cr_expect_eq(args->o_mapped, outputs[i].mapped, "output %d", (int)i);
+        cr_expect_eq(memcmp(args->maps[3], none, sizeof none) != 0, outputs[i].mapped, "map %d",
+                     (int)i);
+    }
+    fake_host_close(&host);
+}
