@@ -57,13 +57,13 @@ class ProblemStruct(Structure):
                 ("batch", c_int64), ("heads", c_int64), ("kv_heads", c_int64), ("dim", c_int64),
                 ("dtype", c_int), ("scale", c_double), ("params", POINTER(Param)),
                 ("param_count", c_int), ("inputs", POINTER(Input)), ("input_count", c_int),
-                ("planner", c_int)]
+                ("planner", c_int), ("tuned", c_int)]
 
 
 class PlanInfo(Structure):
     _fields_ = [("struct_bytes", c_size_t), ("queries", c_int64), ("keys", c_int64),
                 ("computed_pairs", c_int64), ("plan_bytes", c_int64), ("plan_ms", c_double),
-                ("compile_ms", c_double)]
+                ("compile_ms", c_double), ("tuned", c_int)]
 
 
 class TensorStruct(Structure):
@@ -107,6 +107,7 @@ class Problem:
     scale: float = 0.0          # 0: 1/sqrt(dim)
     params: dict = field(default_factory=dict)      # numbers, or lists with one for each head
     inputs: dict = field(default_factory=dict)      # NumPy arrays: int32, int64, float32
+    tuned: bool = False         # in the boxes that `heddle run --tune` found, where it did
 
 
 class Heddle:
@@ -242,4 +243,4 @@ def problem_struct(problem):
         queries=problem.queries, batch=problem.batch, heads=problem.heads,
         kv_heads=problem.kv_heads or problem.heads, dim=problem.dim, dtype=problem.dtype,
         scale=problem.scale, params=(Param * len(params))(*params), param_count=len(params),
-        inputs=(Input * len(inputs))(*inputs), input_count=len(inputs))
+        inputs=(Input * len(inputs))(*inputs), input_count=len(inputs), tuned=problem.tuned)

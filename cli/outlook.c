@@ -1,7 +1,7 @@
 #include "cli/outlook.h"
 
+#include "cli/boxes.h"
 #include "cli/command.h"
-#include "cli/measure.h"
 #include "cli/progress.h"
 #include "cli/target.h"
 #include "runtime/cost.h"
@@ -107,47 +107,28 @@ static void dense_text(const struct outlook *outlook, const struct plan *plan) {
 
 // ---- boxes --------------------------------------------------------------------------------------
 
-static int by_cost(const void *a, const void *b) {
-    const struct plan_candidate *x = *(const struct plan_candidate *const *)a,
-                                *y = *(const struct plan_candidate *const *)b;
-    if (x->row_ms != y->row_ms)
-        return x->row_ms < y->row_ms ? -1 : 1;
-    return (x > y) - (x < y);
-}
-
-static const struct basis *basis_of(const struct plan *plan, const struct plan_candidate *one) {
-    return &plan->program->facts->bases[one->basis];
+static const char *mark_of(const struct plan *plan, const struct plan_candidate *one) {
+    if (one == plan->candidates + plan->chosen)
+        return plan->tuned ? "  chosen, tuned" : "  chosen";
+    return one == plan->candidates + plan->predicted ? "  predicted best" : "";
 }
 
 static void candidate_text(const struct plan *plan, const struct plan_candidate *one) {
-    const struct basis *basis = basis_of(plan, one);
-    struct shape_text query = shape_text(one->query_tile, basis->axis_count),
-                      key = shape_text(one->key_tile, basis->axis_count);
-    printf("             %-8s %-14s %-14s %9.1f %9.1f %9.4f%s\n", basis->name, query.text, key.text,
-           one->full, one->partial, 1e3 * one->row_ms,
-           one == plan->candidates + plan->chosen ? "  chosen" : "");
-}
-
-static const struct plan_candidate **ranked(const struct plan *plan) {
-    int count = plan->candidate_count;
-    const struct plan_candidate **ranks = calloc((size_t)count, sizeof *ranks);
-    for (int i = 0; ranks && i < count; i++)
-        ranks[i] = &plan->candidates[i];
-    if (ranks)
-        qsort(ranks, (size_t)count, sizeof *ranks, by_cost);
-    return ranks;
+    boxes_text(plan->program, &one->boxes);
+    printf(" %9.1f %9.1f %9.4f%s\n", one->full, one->partial, 1e3 * one->row_ms,
+           mark_of(plan, one));
 }
 
 static void candidates_text(const struct plan *plan) {
     enum { SHOWN = 8 };
-    const struct plan_candidate **ranks = ranked(plan);
+    const struct plan_candidate **ranks = boxes_ranked(plan);
     if (!ranks)
         return;
-    printf("boxes        %-8s %-14s %-14s %9s %9s %9s\n", "basis", "query", "key", "full",
-           "partial", "us a row");
-    int shown = 0; // the chosen one may cost a little more than the best
+    boxes_heading("boxes");
+    printf(" %9s %9s %9s\n", "full", "partial", "us a row");
+    int shown = 0; // one that is marked may cost more than the best
     for (int i = 0; i < plan->candidate_count; i++)
-        if (i < SHOWN || ranks[i] == plan->candidates + plan->chosen) {
+        if (i < SHOWN || *mark_of(plan, ranks[i])) {
             candidate_text(plan, ranks[i]);
             shown++;
         }
@@ -165,15 +146,12 @@ static void candidates_json(struct json *json, const struct plan *plan) {
     json_begin(json, "candidates", '[');
     for (int i = 0; i < plan->candidate_count; i++) {
         const struct plan_candidate *one = &plan->candidates[i];
-        const struct basis *basis = basis_of(plan, one);
-        int first = ABI_AXES - basis->axis_count;
         json_begin(json, NULL, '{');
-        json_text(json, "basis", basis->name);
-        json_ints(json, "query_tile", one->query_tile + first, basis->axis_count);
-        json_ints(json, "key_tile", one->key_tile + first, basis->axis_count);
+        boxes_json(json, plan->program, &one->boxes);
         json_real(json, "full_tiles", one->full);
         json_real(json, "partial_tiles", one->partial);
         json_real(json, "row_ms", one->row_ms);
+        json_bool(json, "predicted", i == plan->predicted);
         json_bool(json, "chosen", i == plan->chosen);
         json_end(json, '{');
     }

@@ -14,6 +14,7 @@
 #include "runtime/plan.h"
 #include "runtime/shipped.h"
 #include "runtime/threads.h"
+#include "runtime/tuned.h"
 
 #include <stdbool.h>
 #include <stdio.h>
@@ -25,6 +26,7 @@ struct heddle_context {
     enum heddle_target target; // CPU or CUDA
     struct cuda_device gpu;    // zeroed on the CPU
     char device_name[128];
+    struct tuned_machine machine;
     char **import_dirs;
     int import_dir_count;
 };
@@ -135,6 +137,8 @@ enum heddle_status heddle_context_create(const struct heddle_context_options *op
     }
     error_finish(&error);
     context->threads = options->threads;
+    bool on_gpu = context->target == HEDDLE_TARGET_CUDA;
+    context->machine = tuned_machine(on_gpu ? &context->gpu : NULL, context->threads);
     if (!set_import_dirs(context, options)) {
         heddle_context_destroy(context);
         return no_memory();
@@ -256,7 +260,9 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
                                     const struct heddle_problem *problem, struct heddle_plan *plan,
                                     struct error *error) {
     bool on_gpu = context->target == HEDDLE_TARGET_CUDA;
-    struct plan_options options = {.basis = -1, .target = context->target};
+    struct plan_options options = {.basis = -1,
+                                   .target = context->target,
+                                   .tuned_on = problem->tuned ? context->machine.text : NULL};
     enum heddle_status status = choose_planner(context, problem, &options.on_device, error);
     if (status != HEDDLE_OK)
         return status;
@@ -310,6 +316,7 @@ void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *o
     out_info->plan_bytes = plan->plan->counts.plan_bytes;
     out_info->plan_ms = plan->plan->plan_ms;
     out_info->compile_ms = plan->plan->compile_ms;
+    out_info->tuned = plan->plan->tuned;
 }
 
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,

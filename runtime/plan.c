@@ -9,6 +9,7 @@
 #include "runtime/lists.h"
 #include "runtime/ranges.h"
 #include "runtime/schedule.h"
+#include "runtime/tuned.h"
 
 #include <assert.h>
 #include <inttypes.h>
@@ -36,13 +37,21 @@ static enum heddle_status bind(struct plan *plan, const struct heddle_problem *p
     return status;
 }
 
+static enum heddle_status choose(struct plan *plan, struct error *error) {
+    const struct plan_options *options = &plan->options;
+    struct plan_boxes remembered;
+    bool known = options->tuned_on && !options->key_major && !schedule_is_forced(options) &&
+                 tuned_find(plan, &remembered);
+    return schedule_choose(plan, known ? &remembered : NULL, error);
+}
+
 static enum heddle_status make_lists(struct plan *plan, struct error *error) {
     enum side side = plan->options.key_major ? SIDE_KEY : SIDE_QUERY;
     enum heddle_status status = program_planner(plan->program, side, &plan->planner, error);
     if (status == HEDDLE_OK)
         status = lists_classes(plan, error);
     if (status == HEDDLE_OK)
-        status = schedule_choose(plan, error);
+        status = choose(plan, error);
     if (status == HEDDLE_OK)
         status = lists_boxes(plan, error);
     if (status == HEDDLE_OK && plan->options.on_device)

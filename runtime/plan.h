@@ -12,12 +12,20 @@
 
 #include <stdbool.h>
 
+struct plan_boxes { // the shape of a plan
+    int basis;      // index into facts
+    int64_t query_tile[ABI_AXES], key_tile[ABI_AXES];
+};
+
 struct plan_options {
     enum heddle_target target; // HEDDLE_TARGET_CUDA, else the CPU
     bool lists_only;           // no kernel: explain, draw, tests
     bool key_major; // lists of query boxes per key box (backward's side); implies lists_only
     int basis;      // force a basis (index into facts), -1: chosen by counting
     int64_t query_tile[ABI_AXES], key_tile[ABI_AXES]; // force tile shapes; all 0: chosen
+    // Where nothing is forced: take the boxes that were measured best on this machine (tuned.h),
+    // if any are remembered. Borrowed for the plan's life; NULL: always by counting.
+    const char *tuned_on;
     int64_t run_room; // runs per list before merging to a hull; 0: default 4096
     // Lists are made on the GPU, of inputs that change: here only what they need (plan_make_lists).
     bool on_device;
@@ -35,8 +43,7 @@ struct plan_counts {
 };
 
 struct plan_candidate { // boxes that the schedule tried
-    int basis;
-    int64_t query_tile[ABI_AXES], key_tile[ABI_AXES];
+    struct plan_boxes boxes;
     double full, partial; // tiles of an item: means over a sample of items
     double row_ms;        // what a query row takes of one worker (runtime/cost.h)
 };
@@ -67,7 +74,9 @@ struct plan {
     struct piece_limits limits;   // of a list, here and on a GPU
     int64_t row_count;            // rows of launch.list_of's values (classes x batches)
     const struct plan_candidate *candidates; // in the order tried; query_tile is of one of them
-    int candidate_count, chosen;
+    int candidate_count;
+    int predicted, chosen; // the best by the model, and the one taken
+    bool tuned;            // taken because it was measured to be best
     struct plan_counts counts;
 
     // compiler/pipeline.h; of the plan's target, and NULL with lists_only.

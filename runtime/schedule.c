@@ -39,8 +39,9 @@ static void add_shapes(struct shape_list *list, int axes, int64_t volume, int64_
 struct search {
     struct plan *plan;
     struct piece_space *space;
-    struct mask_ops ops;   // of the basis in hand
-    struct plan best_plan; // basis, tiles and geometry of the best so far
+    const struct plan_boxes *remembered; // or NULL
+    struct mask_ops ops;                 // of the basis in hand
+    struct plan best_plan;               // basis, tiles and geometry of the best so far
     struct plan_candidate found[MOST_CANDIDATES];
     int count, best; // best: -1 while nothing can be planned
 };
@@ -71,27 +72,39 @@ static bool is_forced(const int64_t *shape) {
     return shape[0] || shape[1] || shape[2];
 }
 
-static bool was_tried(const struct search *search, const int64_t *query, const int64_t *key) {
+bool schedule_is_forced(const struct plan_options *options) {
+    return options->basis >= 0 || is_forced(options->query_tile) || is_forced(options->key_tile);
+}
+
+static bool same_shape(const int64_t *a, const int64_t *b) {
+    return memcmp(a, b, ABI_AXES * sizeof *a) == 0;
+}
+
+// The candidate with these boxes; -1: they were not tried.
+static int tried(const struct search *search, int basis, const int64_t *query, const int64_t *key) {
     for (int i = 0; i < search->count; i++) {
-        const struct plan_candidate *one = &search->found[i];
-        if (one->basis == search->plan->basis &&
-            memcmp(one->query_tile, query, sizeof one->query_tile) == 0 &&
-            memcmp(one->key_tile, key, sizeof one->key_tile) == 0)
-            return true;
+        const struct plan_boxes *boxes = &search->found[i].boxes;
+        if (boxes->basis == basis && same_shape(boxes->query_tile, query) &&
+            same_shape(boxes->key_tile, key))
+            return i;
     }
-    return false;
+    return -1;
+}
+
+static void set_shapes(struct plan *plan, const int64_t *query, const int64_t *key) {
+    memcpy(plan->query_tile, query, sizeof plan->query_tile);
+    memcpy(plan->launch.tile, key, sizeof plan->launch.tile);
 }
 
 static void try_shapes(struct search *search, const int64_t *query, const int64_t *key) {
     struct plan *plan = search->plan;
-    if (search->count == MOST_CANDIDATES || was_tried(search, query, key))
+    if (search->count == MOST_CANDIDATES || tried(search, plan->basis, query, key) >= 0)
         return;
     struct plan_candidate *here = &search->found[search->count];
-    *here = (struct plan_candidate){.basis = plan->basis};
-    memcpy(here->query_tile, query, sizeof here->query_tile);
-    memcpy(here->key_tile, key, sizeof here->key_tile);
-    memcpy(plan->query_tile, query, sizeof plan->query_tile);
-    memcpy(plan->launch.tile, key, sizeof plan->launch.tile);
+    *here = (struct plan_candidate){.boxes.basis = plan->basis};
+    memcpy(here->boxes.query_tile, query, sizeof here->boxes.query_tile);
+    memcpy(here->boxes.key_tile, key, sizeof here->boxes.key_tile);
+    set_shapes(plan, query, key);
     if (!sample(search, here))
         return;
     // A little better is not better: earlier candidates have longer rows.
@@ -102,7 +115,35 @@ static void try_shapes(struct search *search, const int64_t *query, const int64_
     search->count++;
 }
 
+static bool holds(const struct shape_list *list, const int64_t *shape) {
+    for (int i = 0; i < list->count; i++)
+        if (same_shape(list->shapes[i], shape))
+            return true;
+    return false;
+}
+
+// The passes may have left them out: the counts of another input led elsewhere.
+static void try_remembered(struct search *search, const struct shape_list *queries,
+                           const struct shape_list *keys) {
+    const struct plan_boxes *boxes = search->remembered;
+    if (boxes && boxes->basis == search->plan->basis && holds(queries, boxes->query_tile) &&
+        holds(keys, boxes->key_tile))
+        try_shapes(search, boxes->query_tile, boxes->key_tile);
+}
+
 // Two passes: query boxes with key boxes alike, then key boxes for the best query box.
+static void try_passes(struct search *search, const struct shape_list *queries,
+                       const struct shape_list *keys) {
+    for (int q = 0; q < queries->count; q++)
+        try_shapes(search, queries->shapes[q], keys->shapes[q < keys->count ? q : 0]);
+    if (search->best_plan.basis != search->plan->basis)
+        return;
+    int64_t best_query[ABI_AXES];
+    memcpy(best_query, search->best_plan.query_tile, sizeof best_query);
+    for (int k = 0; k < keys->count; k++)
+        try_shapes(search, best_query, keys->shapes[k]);
+}
+
 static void try_basis(struct search *search) {
     struct plan *plan = search->plan;
     const struct plan_options *options = &plan->options;
@@ -121,14 +162,8 @@ static void try_basis(struct search *search) {
         keys.count = 0;
         add_shape(&keys, options->key_tile[0], options->key_tile[1], options->key_tile[2]);
     }
-    for (int q = 0; q < queries.count; q++)
-        try_shapes(search, queries.shapes[q], keys.shapes[q < keys.count ? q : 0]);
-    if (search->best_plan.basis != plan->basis)
-        return;
-    int64_t best_query[ABI_AXES];
-    memcpy(best_query, search->best_plan.query_tile, sizeof best_query);
-    for (int k = 0; k < keys.count; k++)
-        try_shapes(search, best_query, keys.shapes[k]);
+    try_passes(search, &queries, &keys);
+    try_remembered(search, &queries, &keys);
 }
 
 static enum heddle_status no_memory(struct error *error) {
@@ -165,11 +200,25 @@ static void keep_candidates(struct search *search) {
     memcpy(kept, search->found, (size_t)search->count * sizeof *kept);
     plan->candidates = kept;
     plan->candidate_count = search->count;
-    plan->chosen = search->best;
+    plan->predicted = plan->chosen = search->best;
 }
 
-enum heddle_status schedule_choose(struct plan *plan, struct error *error) {
-    struct search search = {.plan = plan};
+static enum heddle_status take_remembered(const struct search *search, struct error *error) {
+    struct plan *plan = search->plan;
+    const struct plan_boxes *boxes = search->remembered;
+    int number = boxes ? tried(search, boxes->basis, boxes->query_tile, boxes->key_tile) : -1;
+    if (number < 0)
+        return HEDDLE_OK;
+    plan->chosen = number;
+    plan->tuned = true;
+    plan->basis = boxes->basis;
+    set_shapes(plan, boxes->query_tile, boxes->key_tile);
+    return lists_geometry(plan, error);
+}
+
+enum heddle_status schedule_choose(struct plan *plan, const struct plan_boxes *remembered,
+                                   struct error *error) {
+    struct search search = {.plan = plan, .remembered = remembered};
     const struct piece_limits limits = PIECE_LIMITS_LARGE; // shapes do not depend on the plan's
     void *memory = malloc((size_t)piece_space_bytes(&limits));
     if (!memory)
@@ -177,13 +226,14 @@ enum heddle_status schedule_choose(struct plan *plan, struct error *error) {
     search.space = piece_space_place(memory, &limits);
     enum heddle_status status = search_bases(&search, error);
     free(memory);
-    if (status == HEDDLE_OK && search.best >= 0)
-        keep_candidates(&search);
-    else if (status == HEDDLE_OK)
+    if (status == HEDDLE_OK && search.best < 0)
         status = error_set(error, HEDDLE_BAD_ARGUMENT,
                            plan->options.basis >= 0 ? "that basis is not planned in"
                                                     : "the problem has no query");
-    return status;
+    if (status != HEDDLE_OK)
+        return status;
+    keep_candidates(&search);
+    return take_remembered(&search, error);
 }
 
 // ---- limits -----------------------------------------------------------------------------------
@@ -246,6 +296,7 @@ void schedule_print(const struct plan *plan, struct strbuf *out) {
     strbuf_puts(out, "\nkey tile");
     for (int a = first; a < ABI_AXES; a++)
         strbuf_printf(out, "%s%" PRId64, a > first ? " x " : " ", plan->launch.tile[a]);
+    strbuf_puts(out, plan->tuned ? "\nboxes as measured" : "");
     strbuf_printf(out, "\nindices %d bits\n", plan->launch.narrow ? 32 : 64);
     for (int a = first; a < ABI_AXES; a++)
         if (plan->launch.dilation[a] != 1)

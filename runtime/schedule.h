@@ -9,7 +9,12 @@
 #include "runtime/plan.h"
 
 // Sets basis, query_tile, launch.tile and candidates of the plan, honouring what options force.
-enum heddle_status schedule_choose(struct plan *plan, struct error *error);
+// `remembered` (or NULL) are boxes to take whatever they cost, if they can be planned in.
+enum heddle_status schedule_choose(struct plan *plan, const struct plan_boxes *remembered,
+                                   struct error *error);
+
+// Does the plan have to be made in certain boxes?
+bool schedule_is_forced(const struct plan_options *options);
 
 // Sets the plan's limits to twice what a sample of items takes, for lists that are made where every
 // list has a fixed room.

@@ -159,6 +159,10 @@ struct heddle_problem {
     const struct heddle_input *inputs;
     int input_count;
     enum heddle_planner planner;
+    // 1: take the tile boxes that `heddle run --tune` measured to be the best for this problem on
+    // this machine, where it did. 0 (default): those that a model of costs picks, always the same.
+    // Other boxes add up in another order, so the last bits of o and lse may differ.
+    int tuned;
 };
 #define HEDDLE_PROBLEM_INIT                                                                        \
     {                                                                                              \
@@ -174,6 +178,11 @@ struct heddle_problem {
 // On a GPU the call loads the kernel, uploads or makes the lists, and waits for that.
 // HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on the CPU, and a HEDDLE_DEVICE_ERROR where heddle
 // was built without a planner for GPUs (AUTO then takes the host's).
+//
+// With `tuned`, the call reads one small file in the folder `tuned` of $HEDDLE_CACHE_DIR, else of
+// $XDG_CACHE_HOME/heddle, else of ~/.cache/heddle. Pattern, sizes, dtype, parameters, shapes of
+// inputs, device, threads (on the CPU) and heddle's version must be those that were measured. A
+// missing or damaged file is no failure: the plan is then made as without `tuned`.
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
                                       const struct heddle_problem *problem,
@@ -188,6 +197,7 @@ struct heddle_plan_info {
     int64_t computed_pairs; // pairs in the tiles of all batches and heads, when the plan was made
     int64_t plan_bytes;
     double plan_ms, compile_ms;
+    int tuned; // 1: in boxes that were measured; see heddle_problem
 };
 void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info);
 
