@@ -34,7 +34,7 @@ def write_table(rows):
 
 def ask(heddle, command, row, *more):
     arguments = [heddle, command, os.path.join(ROOT, "patterns", row["pattern"] + ".heddle"),
-                 *row["arguments"].split(), "--target", "cuda", "--json", *more]
+                 *row["arguments"].split(), "--target", "cuda", "--untuned", "--json", *more]
     return json.loads(subprocess.run(arguments, check=True, stdout=subprocess.PIPE).stdout)
 
 

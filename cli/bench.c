@@ -60,8 +60,8 @@ static int prepare(struct bench *bench, int64_t number, struct timed *timed) {
 static int time_runs(const struct bench *bench, struct timed *timed) {
     const struct bench_args *args = &bench->args;
     if (bench->target.kind == HEDDLE_TARGET_CPU)
-        return measure(timed->plan, &timed->tensors, args->threads, args->warmup, args->repeat,
-                       &timed->timing);
+        return measure(timed->plan, &timed->tensors, bench->problem.threads, args->warmup,
+                       args->repeat, &timed->timing);
     int status = gpu_run_create(&timed->gpu, &bench->target, timed->plan, &timed->tensors);
     if (status == EXIT_DONE)
         status = gpu_run_measure(&timed->gpu, args->warmup, args->repeat, &timed->timing);
@@ -91,9 +91,10 @@ static void print_row(const struct bench *bench, int64_t number, const struct pl
     const struct timing *timing = &figures->timing;
     for (int i = 0; i < sweep->count; i++)
         printf("%-*s  ", sweep->rows[i].width, sweep_value(sweep, i, number));
-    printf("%10.4g %10.4g %10.4g %9.4g %9.4g %8.4g %8.4g\n", timing->median_ms, timing->least_ms,
+    printf("%10.4g %10.4g %10.4g %9.4g %9.4g %8.4g %8.4g%s\n", timing->median_ms, timing->least_ms,
            timing->most_ms, figures->tflops_useful, figures->tflops_computed,
-           100 * (double)figures->kept_pairs / (double)figures->pairs, report_plan_ms(plan));
+           100 * (double)figures->kept_pairs / (double)figures->pairs, report_plan_ms(plan),
+           plan->tuned ? "  tuned" : "");
     fflush(stdout);
 }
 
@@ -150,6 +151,7 @@ static int execute(void *context, const char *file) {
     if (status == EXIT_DONE)
         status = problem_load(problem, &bench->problem_args, file);
     problem->target = &bench->target;
+    problem->threads = thread_count(bench->args.threads);
     if (status == EXIT_DONE)
         status = sweep_parse(&bench->args.sweeps, problem->program->pattern, &problem->arena,
                              &bench->sweep);

@@ -92,6 +92,7 @@ static void print_text(const struct explain *explain, const struct costs *costs)
                counts->merged_lists, counts->lists);
     report_plan_text(plan);
     puts("");
+    report_tuned_text(plan);
     outlook_text(&explain->outlook, plan);
 }
 

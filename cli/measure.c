@@ -34,21 +34,24 @@ struct timing timing_of(double *ms, int64_t runs) {
                            .runs = runs};
 }
 
-int measure(struct plan *plan, const struct tensors *tensors, int64_t threads, int64_t untimed,
+int thread_count(int64_t given) {
+    return given > MAX_THREADS ? MAX_THREADS : (int)given;
+}
+
+int measure(struct plan *plan, const struct tensors *tensors, int threads, int64_t untimed,
             int64_t repeats, struct timing *out) {
     double *ms = calloc((size_t)repeats, sizeof *ms);
     if (!ms) {
         complain("no memory for %" PRId64 " timings", repeats);
         return EXIT_DEVICE;
     }
-    int workers = threads > MAX_THREADS ? MAX_THREADS : (int)threads;
     struct error error = {0};
     enum heddle_status status = HEDDLE_OK;
     struct progress progress;
     progress_begin(&progress, "running", untimed + repeats > 1 ? untimed + repeats : 0);
     for (int64_t i = -untimed; i < repeats && status == HEDDLE_OK; i++) {
         double begin = now_ms();
-        status = plan_run(plan, &tensors->run, workers, &error);
+        status = plan_run(plan, &tensors->run, threads, &error);
         if (i >= 0)
             ms[i] = now_ms() - begin;
         progress_step(&progress, untimed + i + 1);
@@ -147,6 +150,11 @@ void report_plan_text(const struct plan *plan) {
         printf("plan         %.4g ms, %s", plan->plan_ms, bytes_text(plan->counts.plan_bytes).text);
 }
 
+void report_tuned_text(const struct plan *plan) {
+    if (plan->tuned)
+        puts("tuned        boxes that `run --tune` measured to be best (--untuned: as predicted)");
+}
+
 void report_plan_json(struct json *json, const struct plan *plan) {
     bool there = plan->options.on_device;
     json_text(json, "planner", there ? "device" : "host");
@@ -155,6 +163,7 @@ void report_plan_json(struct json *json, const struct plan *plan) {
     json_int(json, "plan_bytes", there ? plan->device_plan_bytes : plan->counts.plan_bytes);
     json_int(json, "run_room", plan->limits.runs);
     json_int(json, "merged_lists", plan->counts.merged_lists);
+    json_bool(json, "tuned", plan->tuned);
 }
 
 void report_text(const struct problem *problem, const struct plan *plan,
@@ -174,6 +183,7 @@ void report_text(const struct problem *problem, const struct plan *plan,
            figures->tflops_computed);
     report_plan_text(plan);
     printf("; compiled in %.4g ms\n", compile_ms(plan));
+    report_tuned_text(plan);
 }
 
 // Those that were given, in the order given.

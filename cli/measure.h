@@ -14,8 +14,11 @@ struct timing { // of the timed runs, in milliseconds
 // Sorts the times of `runs` runs in place.
 struct timing timing_of(double *ms, int64_t runs);
 
+// What --threads N stands for: 0 for all processors, and held to what makes sense.
+int thread_count(int64_t given);
+
 // Runs `untimed` times, then `repeats` times against the clock. Exit status.
-int measure(struct plan *plan, const struct tensors *tensors, int64_t threads, int64_t untimed,
+int measure(struct plan *plan, const struct tensors *tensors, int threads, int64_t untimed,
             int64_t repeats, struct timing *out);
 
 struct figures {
@@ -40,6 +43,7 @@ void report_problem_json(struct json *json, const struct problem *problem, const
 // How the plan was made: milliseconds, where it was made; a line without its end; keys.
 double report_plan_ms(const struct plan *plan);
 void report_plan_text(const struct plan *plan);
+void report_tuned_text(const struct plan *plan); // a line, if boxes are measured ones
 void report_plan_json(struct json *json, const struct plan *plan);
 // "12.3 MiB"
 struct bytes_text {

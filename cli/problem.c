@@ -40,6 +40,8 @@ const struct option_row problem_options[PROBLEM_OPTIONS] = {
      "where to run (auto: a GPU, else the CPU)", targets},
     {"planner", 0, OPTION_CHOICE, MEMBER(planner), "host|device",
      "where a GPU's lists are made (host)", planners},
+    {"untuned", 0, OPTION_FLAG, MEMBER(untuned), "", "as predicted, not as run --tune found best",
+     NULL},
     {"json", 0, OPTION_FLAG, MEMBER(json), "", "results as one JSON object", NULL},
 };
 
@@ -240,8 +242,22 @@ static int bind_numbers(struct problem *problem, const struct problem_args *args
     return status;
 }
 
+static struct tuned_machine machine_of(const struct problem *problem,
+                                       const struct problem_args *args) {
+    const struct target *target = problem->target;
+    struct target seen;
+    if (problem_target(problem, args) == HEDDLE_TARGET_CPU)
+        return tuned_machine(NULL, problem->threads);
+    if (!target) {
+        target_look(&seen, args);
+        target = &seen;
+    }
+    return target->assumed ? (struct tuned_machine){""} : tuned_machine(&target->device, 0);
+}
+
 int problem_bind(struct problem *problem, const struct problem_args *args,
                  const struct problem_shape *shape, bool default_axes) {
+    problem->machine = machine_of(problem, args);
     problem->spec = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
     enum heddle_dtype usual =
         problem_target(problem, args) == HEDDLE_TARGET_CUDA ? HEDDLE_BF16 : HEDDLE_F32;
@@ -259,22 +275,43 @@ int problem_bind(struct problem *problem, const struct problem_args *args,
     return status;
 }
 
-int problem_plan(const struct problem *problem, const struct problem_args *args, bool lists_only,
-                 struct plan **out_plan) {
-    struct plan_options options = {
-        .target = problem_target(problem, args), .lists_only = lists_only, .basis = -1};
-    options.on_device = problem_plans_on_device(args);
-    if (options.on_device && options.target != HEDDLE_TARGET_CUDA)
+// ---- the plan ------------------------------------------------------------------------------
+
+static int make_plan(const struct problem *problem, const struct plan_options *options,
+                     struct plan **out_plan) {
+    bool lists_only = options->lists_only;
+    if (options->on_device && options->target != HEDDLE_TARGET_CUDA)
         return usage_error("--planner device is of GPUs: --target cuda");
     struct error error = {0};
     struct progress progress;
     progress_begin(&progress, lists_only ? "planning" : "planning and compiling", 0);
     enum heddle_status status =
-        plan_create(problem->program, &problem->spec, &options, out_plan, &error);
+        plan_create(problem->program, &problem->spec, options, out_plan, &error);
     if (status == HEDDLE_OK && (lists_only || !problem->target)) // lists as the GPU makes them
         status = plan_make_lists(*out_plan, &error);
     progress_end(&progress);
     return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
+}
+
+int problem_plan(const struct problem *problem, const struct problem_args *args, bool lists_only,
+                 struct plan **out_plan) {
+    const struct plan_options options = {
+        .target = problem_target(problem, args),
+        .lists_only = lists_only,
+        .basis = -1,
+        .on_device = problem_plans_on_device(args),
+        .tuned_on = args->untuned || !problem->machine.text[0] ? NULL : problem->machine.text};
+    return make_plan(problem, &options, out_plan);
+}
+
+int problem_plan_in(const struct problem *problem, const struct problem_args *args,
+                    const struct plan_boxes *boxes, struct plan **out_plan) {
+    struct plan_options options = {.target = problem_target(problem, args),
+                                   .basis = boxes->basis,
+                                   .on_device = problem_plans_on_device(args)};
+    memcpy(options.query_tile, boxes->query_tile, sizeof options.query_tile);
+    memcpy(options.key_tile, boxes->key_tile, sizeof options.key_tile);
+    return make_plan(problem, &options, out_plan);
 }
 
 int problem_command(const struct option_use *use, struct problem_args *args, int argc, char **argv,

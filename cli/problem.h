@@ -6,6 +6,7 @@
 #include "cli/options.h"
 #include "compiler/program.h"
 #include "runtime/plan.h"
+#include "runtime/tuned.h"
 
 struct problem_args { // as typed; 0 or NULL: not given
     struct text_list axes, params, consts, inputs;
@@ -13,9 +14,9 @@ struct problem_args { // as typed; 0 or NULL: not given
     int dtype, target, planner;
     const char *pattern;
     struct option_real scale;
-    bool json;
+    bool untuned, json;
 };
-enum { PROBLEM_OPTIONS = 15 };
+enum { PROBLEM_OPTIONS = 16 };
 extern const struct option_row problem_options[PROBLEM_OPTIONS];
 #define PROBLEM_SET(args)                                                                          \
     { problem_options, PROBLEM_OPTIONS, args }
@@ -31,8 +32,10 @@ struct target; // cli/target.h
 
 struct problem {
     struct program *program;
-    const struct target *target; // what it will run on; NULL: as --target says, without a device
-    struct heddle_problem spec;  // points into what follows
+    const struct target *target;  // what it will run on; NULL: as --target says, without a device
+    int threads;                  // of runs on the CPU; 0: all processors
+    struct tuned_machine machine; // that boxes are remembered for; empty: none, a GPU is assumed
+    struct heddle_problem spec;   // points into what follows
     struct arena arena;
     struct npy *inputs; // by number in the pattern
 };
@@ -53,9 +56,12 @@ int problem_bind(struct problem *problem, const struct problem_args *args,
                  const struct problem_shape *shape, bool default_axes);
 // Frees what problem_bind read, so that it can be called again for the same pattern.
 void problem_unbind(struct problem *problem);
-// Makes the plan, with or without a kernel.
+// Makes the plan, with or without a kernel; in remembered boxes unless --untuned.
 int problem_plan(const struct problem *problem, const struct problem_args *args, bool lists_only,
                  struct plan **out_plan);
+// The same in given boxes, with a kernel.
+int problem_plan_in(const struct problem *problem, const struct problem_args *args,
+                    const struct plan_boxes *boxes, struct plan **out_plan);
 void problem_finish(struct problem *problem);
 
 // The whole of a command that works on one pattern file: parses, calls execute, frees the
