@@ -6,6 +6,7 @@
 #include "cli/progress.h"
 #include "cli/target.h"
 #include "cli/tensors.h"
+#include "cli/tune.h"
 #include "runtime/reference.h"
 
 #include <inttypes.h>
@@ -17,7 +18,7 @@ static const int64_t verify_budget_pairs = (int64_t)1 << 24;
 struct run_args {
     const char *q, *k, *v, *out, *lse;
     int64_t seed, repeat, threads;
-    bool verify;
+    bool verify, tune;
 };
 
 #define MEMBER(name) offsetof(struct run_args, name)
@@ -31,6 +32,7 @@ static const struct option_row run_options[] = {
     {"verify", 0, OPTION_FLAG, MEMBER(verify), "", "compare with the reference", NULL},
     {"repeat", 0, OPTION_COUNT, MEMBER(repeat), "N", "run N times, report the median (1)", NULL},
     {"threads", 0, OPTION_COUNT, MEMBER(threads), "N", "(all processors)", NULL},
+    {"tune", 0, OPTION_FLAG, MEMBER(tune), "", "measure which boxes are best, and remember", NULL},
 };
 
 // One run's things, so that there is one place that frees them.
@@ -41,6 +43,7 @@ struct run {
     struct problem problem;
     struct plan *plan;
     struct tensors tensors;
+    struct tuning tuning;
     struct verify_result verified;
     struct target target;
     struct gpu_run gpu;
@@ -48,10 +51,15 @@ struct run {
 
 static int prepare(struct run *run, const char *file) {
     struct problem_shape shape;
+    if (run->args.tune && run->problem_args.untuned)
+        return usage_error("--tune and --untuned exclude each other");
+    run->problem_args.untuned |=
+        run->args.tune; // the planner's own choice is what others must beat
     int status = target_open(&run->target, &run->problem_args);
     if (status == EXIT_DONE)
         status = problem_load(&run->problem, &run->problem_args, file);
     run->problem.target = &run->target;
+    run->problem.threads = thread_count(run->args.threads);
     if (status == EXIT_DONE)
         status = tensor_files_read(&run->files, run->args.q, run->args.k, run->args.v, &shape);
     if (status == EXIT_DONE)
@@ -60,6 +68,8 @@ static int prepare(struct run *run, const char *file) {
         status = problem_plan(&run->problem, &run->problem_args, false, &run->plan);
     if (status == EXIT_DONE)
         status = tensors_create(&run->tensors, run->plan, &run->files, (uint64_t)run->args.seed);
+    if (status == EXIT_DONE && run->args.tune)
+        status = tune(&run->problem, &run->problem_args, &run->tensors, &run->plan, &run->tuning);
     return status;
 }
 
@@ -85,6 +95,8 @@ static int write_results(const struct run *run) {
 static void print_text(const struct run *run, const struct figures *figures) {
     const struct verify_result *verified = &run->verified;
     report_text(&run->problem, run->plan, figures);
+    if (run->args.tune)
+        tuning_text(&run->tuning, &run->problem);
     if (!run->args.verify) {
         puts("error        not compared (--verify)");
         return;
@@ -103,6 +115,8 @@ static void print_json(const struct run *run, const struct figures *figures) {
     struct json json;
     json_open(&json, stdout);
     report_json(&json, &run->problem, run->plan, figures);
+    if (run->args.tune)
+        tuning_json(&json, &run->tuning, &run->problem);
     if (run->args.verify) {
         json_real(&json, "error", verified->error);
         json_real(&json, "tolerance", verified->tolerance);
@@ -136,7 +150,7 @@ static int report(const struct run *run, const struct timing *timing) {
 static int time_runs(struct run *run, struct timing *timing) {
     int64_t untimed = run->args.repeat > 1;
     if (run->target.kind == HEDDLE_TARGET_CPU)
-        return measure(run->plan, &run->tensors, run->args.threads, untimed, run->args.repeat,
+        return measure(run->plan, &run->tensors, run->problem.threads, untimed, run->args.repeat,
                        timing);
     int status = gpu_run_create(&run->gpu, &run->target, run->plan, &run->tensors);
     if (status == EXIT_DONE)

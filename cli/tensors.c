@@ -151,6 +151,13 @@ static bool element_count(int64_t a, int64_t b, int64_t c, int64_t d, int64_t *o
            !__builtin_mul_overflow(*out, d, out) && *out <= INT64_MAX / 8;
 }
 
+void tensors_clear_results(struct tensors *tensors, const struct plan *plan) {
+    for (int64_t e = 0; e < tensors->count[3]; e++)
+        dtype_store(plan->dtype, tensors->memory[3], e, NAN);
+    for (int64_t e = 0; e < tensors->rows; e++)
+        tensors->run.lse[e] = NAN;
+}
+
 int tensors_create(struct tensors *tensors, const struct plan *plan,
                    const struct tensor_files *files, uint64_t seed) {
     *tensors = (struct tensors){.rows = plan->batch * plan->heads * plan->queries};
@@ -173,10 +180,7 @@ int tensors_create(struct tensors *tensors, const struct plan *plan,
     struct error error = {0};
     if (fill_inputs(tensors, plan, files, seed, &error) != HEDDLE_OK)
         return fail(&error);
-    for (int64_t e = 0; e < tensors->count[3]; e++)
-        dtype_store(plan->dtype, tensors->memory[3], e, NAN);
-    for (int64_t e = 0; e < tensors->rows; e++)
-        lse[e] = NAN;
+    tensors_clear_results(tensors, plan);
     tensors->run.q.data = tensors->memory[0];
     tensors->run.k.data = tensors->memory[1];
     tensors->run.v.data = tensors->memory[2];

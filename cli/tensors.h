@@ -27,6 +27,8 @@ struct tensors {
 // filled with NaN, so that whatever a run leaves out shows. Exit status.
 int tensors_create(struct tensors *tensors, const struct plan *plan,
                    const struct tensor_files *files, uint64_t seed);
+// Fills o and lse with NaN again.
+void tensors_clear_results(struct tensors *tensors, const struct plan *plan);
 void tensors_destroy(struct tensors *tensors);
 // Write o and lse as float32. Exit status.
 int tensors_write_output(const struct tensors *tensors, const struct plan *plan, const char *path);

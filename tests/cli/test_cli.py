@@ -30,9 +30,11 @@ class Cli:
 
     def __init__(self, heddle, folder):
         self.heddle, self.folder = os.path.abspath(heddle), folder
+        self.cache = os.devnull
 
     def call(self, *arguments, status=0):
         done = subprocess.run([self.heddle, *map(str, arguments)], cwd=self.folder, timeout=120,
+                              env={**os.environ, "HEDDLE_CACHE_DIR": self.cache},
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         said = done.stderr.decode(errors="replace")
         assert done.returncode == status, \
@@ -457,14 +459,15 @@ def test_full_disk(cli):
     assert os.path.exists("/dev/full")
 
 
-def main():
+def run_tests(heddle, names):
+    """Every test_* of a module, each in a folder of its own."""
     tests = Runner()
-    for name, test in sorted(globals().items()):
+    for name, test in sorted(names.items()):
         if name.startswith("test_"):
             with tempfile.TemporaryDirectory() as folder:
-                tests.case(name, lambda: test(Cli(sys.argv[1], folder)))
+                tests.case(name, lambda: test(Cli(heddle, folder)))
     return tests.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_tests(sys.argv[1], globals()))
