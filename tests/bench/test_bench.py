@@ -225,6 +225,23 @@ def check_smoke_row(library, row):
         assert (counts[0, head] == row_mask(row, head).sum(axis=1)).all(), f"head {head}"
 
 
+def check_tuned(heddle, library):
+    """What the program measured is taken by plans that ask for it."""
+    flags = ["--axes", "y=16,x=16", "--param", "win_y=5", "--param", "win_x=5", "--dim", "8"]
+    path = runner.pattern_file("neighborhood2d")
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["HEDDLE_CACHE_DIR"] = cache
+        try:
+            runner.call([heddle, "run", path, *flags, "--target", "cpu", "--tune"])
+            context = Heddle(library).context(CPU)
+            pattern = context.load(path)
+            for dim, tuned, expected in ((8, True, 1), (8, False, 0), (16, True, 0)):
+                problem = Problem((16, 16), dim=dim, params={"win_y": 5, "win_x": 5}, tuned=tuned)
+                assert context.plan(pattern, problem).info().tuned == expected, (dim, tuned)
+        finally:
+            os.environ["HEDDLE_CACHE_DIR"] = os.devnull
+
+
 def raises(body, *words):
     try:
         body()
@@ -257,7 +274,7 @@ def check_no_gpu(library):
     raises(lambda: Heddle(library).context(CUDA), "device error")
 
 
-def library_cases(library):
+def library_cases(heddle, library):
     for dtype, kind, tolerance in ((np.float32, heddle_ctypes.F32, 1e-4), (np.float16, F16, 4e-3)):
         for tokens_first in (False, True):
             yield (f"run {dtype.__name__} {tokens_first}",
@@ -265,6 +282,7 @@ def library_cases(library):
     yield "arguments", lambda: check_arguments(library)
     yield "errors", lambda: check_errors(library)
     yield "no gpu", lambda: check_no_gpu(library)
+    yield "tuned", lambda: check_tuned(heddle, library)
     for row in (row for row in rows.ROWS if row.group == "smoke"):
         yield f"kept keys of {row.name}", lambda r=row: check_smoke_row(library, r)
 
@@ -313,7 +331,7 @@ def main():
     tests = runner.Runner()
     tests.case("reports", check_reports)
     tests.parallel([*mask_cases(heddle), *row_cases(heddle)])
-    for name, body in library_cases(library):
+    for name, body in library_cases(heddle, library):
         tests.case(name, body)
     return tests.finish()
 

@@ -37,11 +37,11 @@ class Fake:
     def __init__(self, heddle, folder, scratch):
         self.heddle, self.folder, self.scratch = heddle, folder, scratch
 
-    def call(self, mode, *arguments, fail=0):
+    def call(self, mode, *arguments, fail=0, cache=os.devnull):
         handle, log = tempfile.mkstemp(dir=self.scratch)
         os.close(handle)
         env = {**os.environ, "FAKE_CUDA": mode, "FAKE_CUDA_LOG": log, "FAKE_CUDA_FAIL": str(fail),
-               "LD_LIBRARY_PATH": self.folder}
+               "LD_LIBRARY_PATH": self.folder, "HEDDLE_CACHE_DIR": cache}
         done = subprocess.run([self.heddle, *arguments], env=env, timeout=120,
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         with open(log) as file:
@@ -136,6 +136,35 @@ def sweeps(fake):
     assert notes == one * 2 + ["released"], notes
 
 
+def tunes(fake, planner, kernels):
+    """Every candidate gets its turns, on one set of tensors; what wins is for this GPU alone."""
+    with tempfile.TemporaryDirectory() as cache:
+        problem = [pattern_file("window"), "--axes", "i=1000", "--target", "cuda", "--planner", planner]
+        status, out, said, notes = fake.call("ok", "run", *problem, "--tune", "--json", cache=cache)
+        assert status == 0 and not said, f"exit status {status}\n{said}"
+        result = json.loads(out)
+        rows, runs = len(result["tuning"]), result["tuning_turns"] * result["tuning_runs"]
+        assert rows == 3 and result["tuned"] and result["remembered"], result
+        # All take the same time here, so the planner keeps its choice.
+        assert all(row["ms"] == 0.5 and row["chosen"] == row["predicted"] for row in result["tuning"]), result
+        launched = sum(note.endswith("x 384 1 1, large") for note in notes)
+        assert launched == rows * (2 + runs + result["tuning_turns"]) + 1, (launched, result)
+        assert notes.count("unloaded") == (rows + 1) * kernels and notes[-1] == "released", notes[-9:]
+        for mode, tuned in (("ok", True), ("no_device", False)):
+            out = fake.call(mode, "explain", *problem[:-2], "--json", cache=cache)[1]
+            assert json.loads(out)["tuned"] == tuned, (mode, out)
+
+
+def tuning_fails(fake):
+    """Calls of the driver that fail while candidates are loaded or timed: nothing stays behind."""
+    for n in range(12, 172, 8):
+        status, _, said, notes = fake.run("ok", "--target", "cuda", "--tune", axes="i=100", fail=n)
+        failed = [note.split()[1] for note in notes if note.startswith("failed ")][0]
+        assert status == (0 if failed in HARMLESS else 4), f"{failed}: {status}\n{said}"
+        assert "a fake failure" in said or status == 0, f"{failed}: {said}"
+        assert not any("still held" in note for note in notes), f"{failed}: {notes}"
+
+
 def plans_on_device(fake, blocks, sections, **problem):
     status, out, said, notes = fake.run("ok", "--target", "cuda", "--planner", "device", **problem)
     assert status == 0 and "on the GPU" in out, f"exit status {status}\n{said}"
@@ -161,6 +190,7 @@ def planner_fails(fake, mode, words):
 def planner_cases(tests, fake):
     tests.case("a planner", lambda: plans_on_device(fake, 8, 1))
     tests.case("a planner of many lists", lambda: plans_on_device(fake, 48, 2, axes="i=100000"))
+    tests.case("a planner, tuned", lambda: tunes(fake, "device", kernels=2))
     tests.case("a planner compared", lambda: compares_lists(fake))
     for mode in ("bad_ptx", "out_of_memory"):
         tests.case(f"a planner, {mode}", lambda m=mode: planner_fails(fake, m, FAILURES[m]))
@@ -206,6 +236,8 @@ def main():
         tests.case("run, several", lambda: queues_ahead(fake, "run", 3, untimed=1))
         tests.case("bench", lambda: queues_ahead(fake, "bench", 70, untimed=2))
         tests.case("bench, a sweep", lambda: sweeps(fake))
+        tests.case("tuning", lambda: tunes(fake, "host", kernels=1))
+        tests.case("tuning, a call fails", lambda: tuning_fails(fake))
         tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
         tests.case("batches", lambda: launches(
             fake, "--batch", "3", "--dim", "100", several_maps=True))
