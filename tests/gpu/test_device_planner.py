@@ -6,7 +6,6 @@ Usage: test_device_planner.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case
                               [--no-times]
 Without a GPU that heddle can use: one line, exit status 77 (skipped).
 """
-import argparse
 import json
 import os
 import sys
@@ -78,26 +77,17 @@ def times(heddle):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("heddle")
-    parser.add_argument("cases", nargs="?", type=int, default=4)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(masks.MASKS))
-    parser.add_argument("--case", type=int)
-    parser.add_argument("--jobs", type=int, default=4)
+    parser = runner.case_parser(cases=4, jobs=4)
     parser.add_argument("--no-times", action="store_true")
     args = parser.parse_args()
     if not has_gpu(args.heddle) or not has_planner(args.heddle):
         print("test_device_planner: skipped, heddle sees no GPU that it can use, or was built without "
               "a planner for GPUs")
         return 77
-    print(f"test_device_planner: {args.cases} cases a pattern, seed {args.seed}")
-    cases = []
-    for name in [args.pattern] if args.pattern else masks.MASKS:
-        for index in [args.case] if args.case is not None else range(args.cases):
-            problem, more, run = make_case(name, index, args.seed)
-            cases.append((f"--pattern {name} --case {index} --seed {args.seed}: {problem} {more}",
-                          lambda n=name, p=problem, m=more, r=run: check(args.heddle, n, p, m, r)))
+    runner.announce(args)
+    cases = [(f"{again}: {problem} {more}",
+              lambda n=name, p=problem, m=more, r=run: check(args.heddle, n, p, m, r))
+             for name, again, (problem, more, run) in runner.drawn_cases(args, make_case)]
     tests = runner.Runner()
     tests.parallel(cases, args.jobs)
     if not args.no_times:

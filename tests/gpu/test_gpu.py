@@ -5,7 +5,6 @@ bits. Outputs are poisoned before each run by the program itself.
 Usage: test_gpu.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N] [--jobs N]
 Without a GPU that heddle can use: one line, exit status 77 (skipped).
 """
-import argparse
 import json
 import os
 import sys
@@ -54,34 +53,14 @@ def make_case(name, index, seed):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("heddle")
-    parser.add_argument("cases", nargs="?", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(masks.MASKS))
-    parser.add_argument("--case", type=int)
-    parser.add_argument("--jobs", type=int, default=4)
-    args = parser.parse_args()
+    args = runner.case_parser(cases=6, jobs=4).parse_args()
     if not has_gpu(args.heddle):
         print("test_gpu: skipped, heddle sees no GPU that it can use")
         return 77
     attention.run = run_on_gpu
-    print(f"test_gpu: {args.cases} cases a pattern, seed {args.seed}")
-    cases = []
-    for name in [args.pattern] if args.pattern else masks.MASKS:
-        for index in [args.case] if args.case is not None else range(args.cases):
-            problem, shape = make_case(name, index, args.seed)
-            cases.append((f"--pattern {name} --case {index} --seed {args.seed}: {problem} {shape}",
-                          lambda n=name, p=problem, s=shape:
-                          attention.check(args.heddle, n, p, s)))
-    if args.case is None and not args.pattern:
-        for name, problem in attention.empty_rows():
-            shape = (1, 1, 64, "bf16", 5, 1.0, 0)
-            cases.append((f"empty rows: {name} {problem}",
-                          lambda n=name, p=problem, s=shape:
-                          attention.check(args.heddle, n, p, s)))
+    runner.announce(args)
     tests = runner.Runner()
-    tests.parallel(cases, args.jobs)
+    tests.parallel(attention.cases(args, make_case, "bf16"), args.jobs)
     return tests.finish()
 
 

@@ -1,4 +1,5 @@
-"""What the Python tests share: counting cases, and calling the program."""
+"""What the Python tests share: counting cases, drawing them for each pattern, and calling the program."""
+import argparse
 import os
 import subprocess
 import sys
@@ -6,6 +7,8 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+
+import masks
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 PATTERNS = os.path.join(ROOT, "patterns")
@@ -53,6 +56,40 @@ class Runner:
 def indent(text):
     return "\n".join("    " + line for line in text.splitlines())
 
+
+# ---- random cases of every pattern --------------------------------------------------------------
+
+def case_parser(cases, jobs=2):
+    """Reads HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N] [--jobs N]."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("heddle")
+    parser.add_argument("cases", nargs="?", type=int, default=cases)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--pattern", choices=list(masks.MASKS))
+    parser.add_argument("--case", type=int)
+    parser.add_argument("--jobs", type=int, default=jobs)
+    return parser
+
+
+def announce(args):
+    test = os.path.splitext(os.path.basename(sys.argv[0]))[0]
+    print(f"{test}: {args.cases} cases a pattern, seed {args.seed}")
+
+
+def all_patterns(args):
+    """Nothing narrows the cases down, so those that are not random run too."""
+    return args.case is None and not args.pattern
+
+
+def drawn_cases(args, make_case):
+    """The pattern, the flags that repeat the case, and make_case(pattern, index, seed)."""
+    for name in [args.pattern] if args.pattern else masks.MASKS:
+        for index in [args.case] if args.case is not None else range(args.cases):
+            yield (name, f"--pattern {name} --case {index} --seed {args.seed}",
+                   make_case(name, index, args.seed))
+
+
+# ---- the program --------------------------------------------------------------------------------
 
 def call(arguments):
     """Runs the program, gives its standard output; anything but success is CallFailed."""

@@ -4,7 +4,6 @@ oracle's mask. All patterns, dtypes, head dimensions, grouped heads, batches, sc
 Usage: test_attention.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N]
        CASES per pattern (default 6); --case runs that one alone, to look at a failure
 """
-import argparse
 import sys
 import tempfile
 from dataclasses import replace
@@ -13,7 +12,8 @@ import numpy as np
 
 import masks
 from problems import one_of, random_problem, upto
-from runner import Runner, pattern_file, problem_flags, run
+from runner import (Runner, all_patterns, announce, case_parser, drawn_cases, pattern_file,
+                    problem_flags, run)
 
 DTYPES = ("fp32", "fp16", "bf16")
 DIMS = (8, 40, 64, 128, 256)
@@ -122,29 +122,22 @@ def empty_rows():
     yield "neighborhood1d", P((20,), queries=30, params=dict(win_x=3, causal_x=1))
 
 
+def cases(args, make_case, empty_dtype):
+    """Whole runs as (name, function): the random problems, and those with empty rows."""
+    problems = [(f"{again}: {problem} {shape}", name, problem, shape)
+                for name, again, (problem, shape) in drawn_cases(args, make_case)]
+    if all_patterns(args):
+        shape = (1, 1, 64, empty_dtype, 5, 1.0, 0)
+        problems += [(f"empty rows: {name} {problem}", name, problem, shape)
+                     for name, problem in empty_rows()]
+    return [(title, lambda of=problem: check(args.heddle, *of)) for title, *problem in problems]
+
+
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("heddle")
-    parser.add_argument("cases", nargs="?", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(masks.MASKS))
-    parser.add_argument("--case", type=int)
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args()
-    print(f"test_attention: {args.cases} cases a pattern, seed {args.seed}")
-    cases = []
-    for name in [args.pattern] if args.pattern else masks.MASKS:
-        for index in [args.case] if args.case is not None else range(args.cases):
-            problem, shape = make_case(name, index, args.seed)
-            cases.append((f"--pattern {name} --case {index} --seed {args.seed}: {problem} {shape}",
-                          lambda n=name, p=problem, s=shape: check(args.heddle, n, p, s)))
-    if args.case is None and not args.pattern:
-        for name, problem in empty_rows():
-            shape = (1, 1, 64, "fp32", 5, 1.0, 0)
-            cases.append((f"empty rows: {name} {problem}",
-                          lambda n=name, p=problem, s=shape: check(args.heddle, n, p, s)))
+    args = case_parser(cases=6).parse_args()
+    announce(args)
     tests = Runner()
-    tests.parallel(cases, args.jobs)
+    tests.parallel(cases(args, make_case, "fp32"), args.jobs)
     return tests.finish()
 
 

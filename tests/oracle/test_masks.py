@@ -7,7 +7,6 @@ the output names the keys; a batch entry shows `dim` of them.
 Usage: test_masks.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N]
        CASES per pattern (default 8); --case runs that one alone, to look at a failure
 """
-import argparse
 import os
 import sys
 import tempfile
@@ -17,7 +16,8 @@ import numpy as np
 
 import masks
 from problems import random_problem
-from runner import PATTERNS, Runner, draw, first_difference, pattern_file, problem_flags, run
+from runner import (PATTERNS, Runner, announce, case_parser, draw, drawn_cases, first_difference,
+                    pattern_file, problem_flags, run)
 
 DIMS = (64, 256)
 
@@ -87,22 +87,12 @@ def every_pattern_has_an_oracle():
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("heddle")
-    parser.add_argument("cases", nargs="?", type=int, default=8)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(masks.MASKS))
-    parser.add_argument("--case", type=int)
-    parser.add_argument("--jobs", type=int, default=2)
-    args = parser.parse_args()
-    print(f"test_masks: {args.cases} cases a pattern, seed {args.seed}")
+    args = case_parser(cases=8).parse_args()
+    announce(args)
     cases = []
-    for name in [args.pattern] if args.pattern else masks.MASKS:
-        for index in [args.case] if args.case is not None else range(args.cases):
-            problem = make_case(name, index, args.seed)
-            label = f"--pattern {name} --case {index} --seed {args.seed}"
-            cases.append(("draw   " + label, lambda n=name, p=problem: check_drawing(args.heddle, n, p)))
-            cases.append(("kernel " + label, lambda n=name, p=problem: check_kernel(args.heddle, n, p)))
+    for name, again, problem in drawn_cases(args, make_case):
+        cases.append(("draw   " + again, lambda n=name, p=problem: check_drawing(args.heddle, n, p)))
+        cases.append(("kernel " + again, lambda n=name, p=problem: check_kernel(args.heddle, n, p)))
     tests = Runner()
     tests.case("coverage", every_pattern_has_an_oracle)
     tests.parallel(cases, args.jobs)
