@@ -68,21 +68,34 @@ def sink_window_mask(sink, before):
     return mask
 
 
-def neighborhood_mask(axes, windows, strides):
-    """NATTEN's rule: on each axis `window` keys, chosen by the query in the middle of its stride group,
-    moved inward at a border."""
+def neighborhood_mask(axes, windows, strides, dilations=None, causal=None):
+    """NATTEN's rule, an axis at a time."""
     sizes = list(axes.values())
+    rules = list(zip(sizes, windows, strides, dilations or [1] * len(sizes),
+                     causal or [False] * len(sizes)))
 
     def mask(b, h, q, k):
         kept = True
-        for axis, (size, window, stride) in enumerate(zip(sizes, windows, strides)):
-            u, v = coordinate(q, sizes, axis), coordinate(k, sizes, axis)
-            leader = u if stride == 1 else \
-                (u // stride * stride + stride // 2).clip(0, size - 1)
-            start = (leader - window // 2).clip(0, size - window)
-            kept = kept & (v >= start) & (v < start + window)
+        for axis, rule in enumerate(rules):
+            kept = kept & near(coordinate(q, sizes, axis), coordinate(k, sizes, axis), *rule)
         return kept
     return mask
+
+
+def near(u, v, size, window, stride, dilation, causal):
+    """`window` keys, chosen by the query in the middle of the stride group and moved inward at a border;
+    with `causal` those up to the query itself of a window that ends at the last query of the group.
+    Each residue class of a dilation is an axis of its own: all of one size here."""
+    if dilation > 1:
+        assert size % dilation == 0
+        return (u % dilation == v % dilation) & \
+            near(u // dilation, v // dilation, size // dilation, window, stride, 1, causal)
+    if causal:
+        leader = u if stride == 1 else (u // stride * stride + stride - 1).clip(0, size - 1)
+        return (v > leader - window) & (v <= u)
+    leader = u if stride == 1 else (u // stride * stride + stride // 2).clip(0, size - 1)
+    start = (leader - window // 2).clip(0, size - window)
+    return (v >= start) & (v < start + window)
 
 
 def coordinate(token, sizes, axis):
@@ -138,13 +151,19 @@ def two_sided(name, tokens, reach, group="main", **more):
                window=(reach, reach), **more)
 
 
-def neighborhood(name, axes, windows, strides=None, group="main", **more):
+def neighborhood(name, axes, windows, strides=None, dilations=None, causal=None, group="main",
+                 **more):
     strides = strides or (1,) * len(axes)
-    params = {f"win_{a}": w for a, w in zip(axes, windows)}
-    params |= {f"stride_{a}": s for a, s in zip(axes, strides)}
+    params, arguments = {}, {}
+    for param, argument, values in (("win", "kernel_size", windows), ("stride", "stride", strides),
+                                    ("dilation", "dilation", dilations),
+                                    ("causal", "is_causal", causal)):
+        if values:
+            params |= {f"{param}_{axis}": int(value) for axis, value in zip(axes, values)}
+            arguments[argument] = values
     return Row(name, group, f"patterns/neighborhood{len(axes)}d.heddle", axes,
-               neighborhood_mask(axes, windows, strides), params=params,
-               natten={"kernel_size": windows, "stride": strides}, **more)
+               neighborhood_mask(axes, windows, strides, dilations, causal), params=params,
+               natten=arguments, **more)
 
 
 def strided(name, tokens, **more):
@@ -245,6 +264,7 @@ SMOKE = [
     smoke(causal_window("", K, 100), "smoke-window"),
     smoke(neighborhood("", SMALL, (7, 9)), "smoke-na2d"),
     smoke(neighborhood("", SMALL, (8, 12), (4, 4)), "smoke-na2d-stride"),
+    smoke(neighborhood("", SMALL, (6, 5), (1, 2), (2, 4), (True, False)), "smoke-na2d-causal"),
     smoke(strided("", 2 * K), "smoke-strided"),
     smoke(shards("", 4 * K), "smoke-shards"),
     smoke(radial("", 3), "smoke-radial"),
