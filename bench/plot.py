@@ -9,7 +9,7 @@ from html import escape
 from math import floor, log10
 
 COLOURS = {"heddle": "#d62728", "cudnn": "#76b900", "flash2": "#1f77b4", "flash3": "#17becf",
-           "natten": "#9467bd", "flex": "#ff7f0e", "torch": "#7f7f7f"}
+           "flash4": "#0b5563", "natten": "#9467bd", "flex": "#ff7f0e", "torch": "#7f7f7f"}
 
 
 def useful(result, program):

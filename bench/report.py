@@ -13,7 +13,8 @@ COLUMNS = ("row", "group", "program", "status", "ms", "ms_least", "ms_most", "ms
            "queries_wrong", "kept_pairs", "computed_pairs", "density", "goal_ms", "published_ms",
            "message")
 # Columns of the table, and the program whose published time stands for each.
-PEERS = ("cudnn", "flash2", "flash3", "natten", "flex", "torch", "cudnn dense")
+PEERS = ("cudnn", "flash2", "flash3", "flash4", "natten", "flex", "torch", "cudnn dense")
+NOT_INSTALLED = "not installed"     # the fact that lists programs which did not take part
 
 
 def flop(row, pairs):
@@ -51,7 +52,7 @@ def csv_line(result, name, program):
     return line
 
 
-PUBLISHED_AS = {"flash3": "fa3", "heddle": None}
+PUBLISHED_AS = {"flash3": "fa3", "natten": "natten with permutation", "heddle": None}
 
 
 def json_row(result):
@@ -129,13 +130,18 @@ def table(results, facts):
     text = ["  ".join(cell.ljust(width) if i < 2 or i >= 7 else cell.rjust(width)
                       for i, (cell, width) in enumerate(zip(line, widths))).rstrip()
             for line in lines]
-    about = ", ".join(f"{key} {value}" for key, value in facts.items())
-    return "\n".join([about, *text,
+    return "\n".join([*facts_lines(facts), *text,
                       "ms, sust.: heddle, one run and back to back. useful, comp.: its TFLOP/s over "
                       "kept and computed pairs.",
                       "/program: its time over heddle's, more is better for heddle; median of "
                       "rounds (p10-p90); ! marks a wrong result.",
                       "err: largest relative error of a sampled query, heddle / best of the others."])
+
+
+def facts_lines(facts):
+    absent = facts.get(NOT_INSTALLED)
+    about = ", ".join(f"{key} {value}" for key, value in facts.items() if key != NOT_INSTALLED)
+    return [about, f"{NOT_INSTALLED}: {', '.join(absent)}"] if absent else [about]
 
 
 def rows_text(rows):

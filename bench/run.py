@@ -120,20 +120,22 @@ def check_peer(name, row, out, heddle_out, reference):
 
 
 def prepare_peers(machine, row, found, sets, heddle_out, reference, available):
-    """{name: its functions} of those that run, and {name: what is known of it} of all that apply."""
-    calls, facts = {}, {}
+    """{name: its functions} of those that run, {name: what is known of it} of all that apply, and
+    {name: why not} of the others."""
+    calls, facts, skipped = {}, {}, {}
     for name, peer in available.items():
         try:
             (functions, out), first_ms = start_peer(machine, peer, row, found, sets)
             facts[name] = check_peer(name, row, out, heddle_out, reference) | {"first_ms": first_ms}
             calls[name] = functions
-        except peers.DoesNotApply:
+        except peers.DoesNotApply as reason:
+            skipped[name] = str(reason)
             continue
         except Exception as failure:    # whatever another program raises must not end the run
             lines = str(failure).strip().splitlines() or [""]
             facts[name] = {"status": "failed", "message": f"{type(failure).__name__}: {lines[0]}"}
         machine.release_memory()
-    return calls, facts
+    return calls, facts, skipped
 
 
 def rounds_for(warm, repeat, budget_s):
@@ -172,7 +174,8 @@ def run_row(args, machine, context, row, available):
               "compile_ms": info.compile_ms, "plan_bytes": info.plan_bytes, "sets": len(sets)}
     programs = {"heddle": check_heddle(heddle, row, found, inputs, reference)
                 | {"first_ms": first_ms}}
-    calls, facts = prepare_peers(machine, row, found, sets, heddle.out, reference, available)
+    calls, facts, result["skipped"] = prepare_peers(machine, row, found, sets, heddle.out, reference,
+                                                    available)
     calls = {"heddle": [heddle.bind(*one) for one in sets]} | calls
     figures = timed(machine, calls, args.repeat, args.seconds)
     result["programs"] = {name: known | figures.get(name, {})
@@ -215,6 +218,8 @@ def machine_facts(machine, context):
     if peers.installed("triton"):
         import triton
         facts["triton"] = triton.__version__
+    if machine.on_gpu:
+        facts |= peers.versions() | {report.NOT_INSTALLED: peers.missing()}
     return facts
 
 
