@@ -18,9 +18,9 @@ from test_bench import attention, masks, report, row_mask, rows, runner
 for name in ("torch", "torch.nn", "torch.nn.functional", "torch.nn.attention"):
     sys.modules[name] = mock.MagicMock()
 
+import machine
 import peers
 import run
-from machine import Machine
 
 SAMPLED = 40        # queries of a long row
 
@@ -221,15 +221,30 @@ def check_failures():
     reference = types.SimpleNamespace(errors=lambda out: (0.0, 0.0))
     available = {"broken": broken, "natten": peers.natten, "flash4": peers.flash4}
     with install([]), mock.patch.object(run.check, "difference", lambda a, b: 0.0):
-        calls, facts, skipped = run.prepare_peers(Machine("cpu"), row, None, [tensors(row)], None,
+        calls, facts, skipped = run.prepare_peers(machine.Machine("cpu"), row, None, [tensors(row)], None,
                                                   reference, available)
     assert list(calls) == ["flash4"] and facts["flash4"]["status"] == "ok", facts
     assert facts["broken"] == {"status": "failed", "message": "ImportError: no kernel image"}, facts
     assert list(skipped) == ["natten"] and skipped["natten"], skipped
 
 
+def check_spacer():
+    """A launch that takes longer than the spacer is sampled behind one that is longer than the launch."""
+    def spacers(launch_ms):
+        gpu = machine.Machine("cuda")
+        machine.torch.cuda._sleep.reset_mock()
+        with mock.patch.object(machine.time, "perf_counter", side_effect=[0, launch_ms / 1e3] * 2):
+            gpu.sample(lambda: None)
+        return [call.args[0] for call in machine.torch.cuda._sleep.call_args_list]
+
+    assert spacers(0) == [machine.SPACER_CYCLES]
+    short, long = spacers(2)
+    assert short == machine.SPACER_CYCLES and long > 2 * machine.CYCLES_PER_MS
+
+
 def main():
     tests = runner.Runner()
+    tests.case("spacer", check_spacer)
     tests.case("fastest", check_fastest)
     tests.case("no kernels", check_no_kernels)
     tests.case("missing", check_missing)
