@@ -1,55 +1,65 @@
 // The constants, and how they add up.
 //
-// H100: fitted to the medians of bench/h100.csv, 2026-11-25. To fit them again after a change of
+// H100: fitted to the medians of bench/h100.csv, 2026-11-28. To fit them again after a change of
 // the kernel: `bench/predictions.py --measure` on an H100 runs those problems and says how far each
 // prediction is off. Adjust in this order, since each line takes those above it as known:
 //
 //   tflops, item   full at 8K and 16K: two lengths, two unknowns; then the other head dims
 //   sustained      full at 16K and 32K, then what of the lines below runs for long
+//   tall, wide     head dim 64, dense and causal, and its window
 //   intervals      windows and neighborhood2d: the more of their tiles are partial, the better
 //   tile_ends      radial
 //   operation      no row any more: radial, on the day that its band was tested pair by pair, seven
 //                  operations a pair
+//   scoring        alibi
 //   narrow         strided, whose tiles are of half the keys
 //
-// With the two lengths in cost_sustained that is eleven numbers for fourteen rows. Full at 8K and
-// 16K and the head dims 64 and 256 are met because they set a number each; the others show what the
-// model leaves over, up to 8 % (causal and neighborhood3d at their warmest). The shortest row takes
-// 0.65 ms: below that, predictions are extrapolated.
+// With the two lengths in cost_sustained that is sixteen numbers for nineteen rows: full at 8K,
+// alibi and the head dims are met because they set a number each. The others show what the model
+// leaves over, up to 9 % (causal and radial at their warmest), and so do problems that were
+// measured the same day and set nothing (docs/performance.md). Below 0.1 ms predictions are
+// extrapolated.
 //
-// launch_ms is assumed, not measured: an empty launch between two events. No score is in the table:
-// its operations are taken to cost what the predicate's do. That, and the line between head dims,
-// met the alibi and head dim 192 of docs/performance.md (an H200, an older kernel) within 4 %.
+// launch_ms is assumed, not measured: an empty launch between two events.
 //
 // CPU, to measure again: `heddle bench full`, `causal` and `window` with --threads 1.
 #include "runtime/cost.h"
 
 struct constants {
     struct cost_device device;
-    double item;      // in full tiles of the most keys
+    double item;      // in full tiles of key_rows keys
     double intervals; // what a mask by intervals adds to a tile, in full ones
     double tile_ends; // and what more, where the intervals change from tile to tile
-    double operation; // what an operation a pair adds, in full ones
+    double operation; // what an operation a pair of the predicate's adds, in full ones
+    double scoring;   // and one of the score's
+    double wide;      // a wide tile (plan.h) over its share by keys
+    double tall;      // a tile of a tall item (plan.h) over one of the usual rows
     double narrow;    // share of a tile's time that does not shrink with its keys
     double sustained; // a long launch over a short one
 };
 
 // 2026-11-23, AMD EPYC with AVX-512. A mask adds the same whatever it computes, as far as measured.
 static const struct constants cpu = {
-    .item = 1.5, .intervals = 0.35, .narrow = 0.15, .sustained = 1.0};
+    .item = 1.5, .intervals = 0.35, .tall = 1.0, .wide = 1.0, .narrow = 0.15, .sustained = 1.0};
 
-// 2026-11-25, H100 80GB HBM3 (SXM, 700 W), bf16, head dim 128 and 24 heads where nothing is said.
+// 2026-11-28, H100 80GB HBM3 (SXM, 700 W), bf16, head dim 128 and 24 heads where nothing is said.
 static const struct constants h100 = {
     .device = {"H100", 132, 0.004},
-    .item = 1.6,
+    .item = 1.3,
     .intervals = 0.17,
     .tile_ends = 0.2,
     .operation = 0.135,
+    .scoring = 0.1,
+    .wide = 0.985,
+    .tall = 1.28,
     .narrow = 0.3,
     .sustained = 1.12,
 };
-// TFLOP/s of all workers on full tiles of the most keys, by head dim.
-static const struct rate { double dim, tflops; } h100_rates[] = {{64, 482}, {128, 762}, {256, 839}};
+// TFLOP/s of all workers on full tiles of key_rows keys and query_rows queries, by head dim. At 96,
+// tiles travel in columns for 128.
+static const struct rate {
+    double dim, tflops;
+} h100_rates[] = {{32, 276}, {64, 508}, {96, 596}, {128, 768}, {256, 850}};
 enum { RATES = sizeof h100_rates / sizeof *h100_rates, MASK_DIM = 128 };
 
 // GFLOP/s of one thread on full tiles, by what the processor offers and by dtype (fp32, fp16,
@@ -102,10 +112,10 @@ static double cpu_pair_ms(const struct plan *plan) {
 
 // ---- costs --------------------------------------------------------------------------------------
 
-// What a tile costs against one of the most keys: half a tile is a little more than half.
-static double size_share(const struct plan *plan, double keys, double fixed) {
+// What a tile costs against one of key_rows keys: half of them cost a little more than half.
+static double size_share(const struct plan *plan, const struct constants *c, double keys) {
     double share = keys / (double)plan->key_rows;
-    return share + fixed * (1.0 - share);
+    return share > 1.0 ? share * c->wide : share + c->narrow * (1.0 - share);
 }
 
 // What a mask adds to a tile of the most keys, in full ones. Its instructions do not depend on the
@@ -131,23 +141,36 @@ static double score_cost(const struct plan *plan, const struct constants *c,
     enum { SCALINGS = 2 };
     if (!on_gpu(plan) || !ops->scored)
         return 0.0;
-    double by_pair = c->operation * (SCALINGS + mask_ops_per_pair(ops->score, plan));
+    double by_pair = c->scoring * (SCALINGS + mask_ops_per_pair(ops->score, plan));
     return by_pair * h100_pair_ms(MASK_DIM) / h100_pair_ms(plan->dim);
+}
+
+static double volume(const int64_t *box) {
+    return (double)(box[0] * box[1] * box[2]);
+}
+
+// A full tile of key_rows keys.
+static double tile_cost(const struct plan *plan, const struct constants *c, bool tall) {
+    double pair = on_gpu(plan) ? h100_pair_ms(plan->dim) : cpu_pair_ms(plan);
+    double tile = pair * (double)(plan->query_rows * plan->key_rows);
+    return tall ? tile * c->tall : tile;
 }
 
 struct cost cost_of(const struct plan *plan, const struct mask_ops *ops) {
     const struct constants *c = constants_of(plan->options.target);
-    double pair = on_gpu(plan) ? h100_pair_ms(plan->dim) : cpu_pair_ms(plan);
-    double tile = pair * (double)(plan->query_rows * plan->key_rows);
-    double keys = (double)(plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2]);
-    double most_keys = (double)(plan->wide_rows ? plan->wide_rows : plan->key_rows);
-    double size = tile * size_share(plan, keys, c->narrow);
+    double tile = tile_cost(plan, c, volume(plan->query_tile) > (double)plan->query_rows);
+    double size = tile * size_share(plan, c, volume(plan->launch.tile));
     double scored = 1.0 + score_cost(plan, c, ops);
+    bool tall = plan->tall_rows;
+    double dense_tile = tile_cost(plan, c, tall);
+    double most_keys = (double)(!tall && plan->wide_rows ? plan->wide_rows : plan->key_rows);
     return (struct cost){.full = size * scored,
                          .partial = size * (scored + mask_cost(plan, c, ops)),
                          .item = tile * c->item,
-                         .dense_tile = tile * size_share(plan, most_keys, c->narrow),
-                         .dense_keys = most_keys};
+                         .dense_tile = dense_tile * size_share(plan, c, most_keys),
+                         .dense_keys = most_keys,
+                         .dense_rows = (double)(tall ? plan->tall_rows : plan->query_rows),
+                         .dense_item = dense_tile * c->item};
 }
 
 // Not at all up to causal at 16K, fully from full at 16K on: between them lies no measurement.

@@ -10,8 +10,9 @@
 struct cost {             // in milliseconds of one worker: a multiprocessor, or a thread
     double full, partial; // a tile of the plan's key box
     double item;          // what an item costs besides its tiles
-    double dense_tile;    // a full tile of the widest, without a score
-    double dense_keys;    // and its keys
+    // Of dense attention without a score, in the boxes that suit it best: a full tile, its keys,
+    // and an item's rows and what they cost besides.
+    double dense_tile, dense_keys, dense_rows, dense_item;
 };
 
 // For the plan's target, dtype, head dim and boxes.

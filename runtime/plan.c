@@ -63,6 +63,10 @@ static int64_t gpu_wide_key_rows(struct plan *plan) {
     return sm90_wide_key_rows(plan->program->pattern, (int)plan->dim, &plan->arena);
 }
 
+static int64_t gpu_tall_rows(struct plan *plan) {
+    return sm90_tall_rows(plan->program->pattern, (int)plan->dim, &plan->arena);
+}
+
 static int64_t gpu_key_rows(struct plan *plan) {
     return sm90_key_rows(plan->program->pattern, (int)plan->dim, &plan->arena);
 }
@@ -75,6 +79,7 @@ static void set_limits(struct plan *plan) {
     plan->query_rows = gpu ? SM90_QUERY_ROWS : CPU_QUERY_ROWS;
     plan->key_rows = gpu ? gpu_key_rows(plan) : CPU_KEY_ROWS;
     plan->wide_rows = gpu ? gpu_wide_key_rows(plan) : 0;
+    plan->tall_rows = gpu ? gpu_tall_rows(plan) : 0;
 }
 
 static enum heddle_status get_ptx(struct plan *plan, struct error *error) {

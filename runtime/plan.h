@@ -65,11 +65,12 @@ struct plan {
     const struct abi_pair *input_ranges; // with on_device: what each input may hold, ever
     int basis;                           // which of the facts' bases
     int basis_axes;                      // how many basis axes are in use
-    // Of the target: most rows of an item, keys of a tile, and what a tile's fastest extent is a
+    // Of the target: rows of an item, keys of a tile, and what a tile's fastest extent is a
     // multiple of.
     int64_t query_rows, key_rows, row_unit;
     bool half_tiles;              // its kernels come for half the keys too
     int64_t wide_rows;            // and for so many keys where the basis is one axis; or 0
+    int64_t tall_rows;            // and for items of so many rows, with key_rows or half; or 0
     int64_t query_tile[ABI_AXES]; // box extents of an item
     struct piece_limits limits;   // of a list, here and on a GPU
     int64_t row_count;            // rows of launch.list_of's values (classes x batches)

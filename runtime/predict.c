@@ -81,9 +81,9 @@ static int64_t ceil_div(int64_t a, int64_t b) {
 
 // All items of a dense problem are alike: whole waves of them.
 static double dense_ms(const struct plan *plan, const struct cost *cost, int workers) {
-    int64_t items = plan->batch * plan->heads * ceil_div(plan->queries, plan->query_rows);
+    int64_t items = plan->batch * plan->heads * ceil_div(plan->queries, (int64_t)cost->dense_rows);
     double tiles = (double)ceil_div(plan->keys, (int64_t)cost->dense_keys);
-    return (double)ceil_div(items, workers) * (tiles * cost->dense_tile + cost->item);
+    return (double)ceil_div(items, workers) * (tiles * cost->dense_tile + cost->dense_item);
 }
 
 static bool predict_gpu(const struct plan *plan, const struct cost *cost, int workers,
@@ -102,7 +102,7 @@ static void predict_cpu(const struct plan *plan, const struct cost *cost, int wo
                         struct prediction *out) {
     double rows = (double)plan->batch * (double)plan->heads * (double)plan->queries;
     double tiles = (double)plan->keys / cost->dense_keys;
-    double dense = rows / (double)plan->query_rows * (tiles * cost->dense_tile + cost->item);
+    double dense = rows / cost->dense_rows * (tiles * cost->dense_tile + cost->dense_item);
     *out = (struct prediction){total_ms(plan, cost) / workers, dense / workers};
 }
 

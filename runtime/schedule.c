@@ -10,7 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SAMPLE_ITEMS = 24, MOST_SHAPES = 32, MOST_CANDIDATES = 2 * MOST_SHAPES * MAX_BASES };
+enum { SAMPLE_ITEMS = 24, MOST_SHAPES = 32, MOST_CANDIDATES = 4 * MOST_SHAPES * MAX_BASES };
 
 struct shape_list {
     int64_t shapes[MOST_SHAPES][ABI_AXES];
@@ -136,32 +136,39 @@ static void try_passes(struct search *search, const struct shape_list *queries,
                        const struct shape_list *keys) {
     for (int q = 0; q < queries->count; q++)
         try_shapes(search, queries->shapes[q], keys->shapes[q < keys->count ? q : 0]);
-    if (search->best_plan.basis != search->plan->basis)
-        return;
     int64_t best_query[ABI_AXES];
     memcpy(best_query, search->best_plan.query_tile, sizeof best_query);
+    if (search->best_plan.basis != search->plan->basis || !holds(queries, best_query))
+        return;
     for (int k = 0; k < keys->count; k++)
         try_shapes(search, best_query, keys->shapes[k]);
 }
 
-static void try_basis(struct search *search) {
+static void force(struct shape_list *list, const int64_t *shape) {
+    if (!is_forced(shape))
+        return;
+    list->count = 0;
+    add_shape(list, shape[0], shape[1], shape[2]);
+}
+
+// Items of the usual rows, or tall ones, whose tiles are not wide as well.
+static void try_items(struct search *search, bool tall) {
     struct plan *plan = search->plan;
     const struct plan_options *options = &plan->options;
+    const int64_t *forced = options->query_tile;
     struct shape_list queries = {.count = 0}, keys = {.count = 0};
-    add_shapes(&queries, plan->basis_axes, plan->query_rows, plan->row_unit);
+    bool forced_tall = forced[0] * forced[1] * forced[2] > plan->query_rows;
+    if (is_forced(forced) && forced_tall != tall)
+        return;
+    add_shapes(&queries, plan->basis_axes, tall ? plan->tall_rows : plan->query_rows,
+               plan->row_unit);
     add_shapes(&keys, plan->basis_axes, plan->key_rows, plan->row_unit);
     if (plan->half_tiles)
         add_shapes(&keys, plan->basis_axes, plan->key_rows / 2, plan->row_unit);
-    if (plan->wide_rows && plan->basis_axes == 1)
+    if (plan->wide_rows && plan->basis_axes == 1 && !tall)
         add_shapes(&keys, plan->basis_axes, plan->wide_rows, plan->row_unit);
-    if (is_forced(options->query_tile)) {
-        queries.count = 0;
-        add_shape(&queries, options->query_tile[0], options->query_tile[1], options->query_tile[2]);
-    }
-    if (is_forced(options->key_tile)) {
-        keys.count = 0;
-        add_shape(&keys, options->key_tile[0], options->key_tile[1], options->key_tile[2]);
-    }
+    force(&queries, options->query_tile);
+    force(&keys, options->key_tile);
     try_passes(search, &queries, &keys);
     try_remembered(search, &queries, &keys);
 }
@@ -186,7 +193,9 @@ static enum heddle_status search_bases(struct search *search, struct error *erro
         if (status == HEDDLE_OK && !mask_ops_count(plan, &search->ops))
             status = no_memory(error);
         if (status == HEDDLE_OK)
-            try_basis(search);
+            try_items(search, false);
+        if (status == HEDDLE_OK && plan->tall_rows)
+            try_items(search, true);
     }
     *plan = search->best_plan;
     return status;

@@ -3,13 +3,14 @@
 //   thread 0            barriers
 //   warpgroup 0         producer (sm90_producer.c) and scout (sm90_queue.c), a thread each, and the
 //                       writer (sm90_writer.c), a warp
-//   warpgroups 1, 2     consumers of 64 query rows each (sm90_consumer.c)
+//   warpgroups 1, 2     consumers of 64 query rows each (sm90_consumer.c); of tall items also 3
 //
 // Blocks are persistent: they draw items from a queue in the launch's order until it is empty.
 #include "compiler/sm90/sm90_emit.h"
 
 #include <setjmp.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128, RECORD_BYTES = 48 };
@@ -23,26 +24,44 @@ int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
     return dim <= 192 ? 112 : 80;
 }
 
-// Narrow heads have registers left: a wider tile spreads what is done once per tile and row.
+// Narrow heads have registers left, but for what is computed pair by pair.
+static bool leaves_registers(const struct pattern *pattern, int dim, struct arena *arena) {
+    return dim <= 64 && pattern->score == NULL && !sm90_predicate_is_costly(pattern, arena);
+}
+
+// A wider tile spreads what is done once per tile and row.
 int sm90_wide_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
-    bool room = dim <= 64 && pattern->score == NULL && !sm90_predicate_is_costly(pattern, arena);
-    return room ? 192 : 0;
+    return leaves_registers(pattern, dim, arena) ? 192 : 0;
+}
+
+// Narrow heads spend as long on the softmax as on products. Two warpgroups that share their tiles
+// tend to do the same at the same time; with a third one of them always has products to run.
+int sm90_tall_rows(const struct pattern *pattern, int dim, struct arena *arena) {
+    return leaves_registers(pattern, dim, arena) ? 3 * SM90_WARPGROUP_ROWS : 0;
 }
 
 static int round_up(int value, int to) {
     return (value + to - 1) / to * to;
 }
 
-struct sm90_shape sm90_shape(int dim, int key_rows) {
-    struct sm90_shape shape = {.key_rows = key_rows};
+int sm90_threads(int query_rows) {
+    return SM90_WARPGROUP * (1 + query_rows / SM90_WARPGROUP_ROWS);
+}
+
+struct sm90_shape sm90_shape(int dim, int query_rows, int key_rows) {
+    struct sm90_shape shape = {.query_rows = query_rows, .key_rows = key_rows};
+    bool tall = query_rows > SM90_QUERY_ROWS;
+    shape.consumers = query_rows / SM90_WARPGROUP_ROWS;
+    shape.producer_registers = tall ? 32 : 40;
+    shape.consumer_registers = tall ? 160 : 232;
     shape.chunks = round_up(dim, 64) / 64;
     shape.dim_steps = round_up(dim, 16) / 16;
     shape.output_dim = round_up(dim, 8);
-    shape.query_bytes = shape.chunks * SM90_QUERY_ROWS * CHUNK_BYTES;
+    shape.query_bytes = shape.chunks * query_rows * CHUNK_BYTES;
     shape.tile_bytes = shape.chunks * key_rows * CHUNK_BYTES;
-    shape.stages = 2;
+    shape.stages = tall ? 4 : 2; // three warpgroups drift further apart
     shape.query_buffers = 2;
-    int records = 1024 + 1280 + 2 * SM90_LSE_BYTES; // barriers and records, aligning the base
+    int records = 1024 + 1280 + 8 * query_rows; // barriers and records, aligning the base
     while (shape.query_buffers > 1 &&
            shape.query_buffers * shape.query_bytes + 2 * shape.stages * shape.tile_bytes + records >
                SM90_SHARED_LIMIT)
@@ -56,7 +75,7 @@ struct sm90_shape sm90_shape(int dim, int key_rows) {
     shape.tile_record_at = shape.value_at + shape.stages * shape.tile_bytes;
     shape.item_record_at = shape.tile_record_at + shape.stages * RECORD_BYTES;
     shape.lse_at = shape.item_record_at + SM90_ITEM_RECORDS * SM90_RECORD_BYTES;
-    shape.barrier_at = shape.lse_at + (shape.staged ? shape.query_buffers * SM90_LSE_BYTES : 0);
+    shape.barrier_at = shape.lse_at + (shape.staged ? shape.query_buffers * 4 * query_rows : 0);
     shape.shared_bytes =
         shape.barrier_at + 8 * (4 * shape.query_buffers + 4 * shape.stages + SM90_ITEM_RECORDS);
     return shape;
@@ -97,7 +116,9 @@ static void declare_kernel(struct sm90_emit *e) {
     LLVMTypeRef type = LLVMFunctionType(unit->void_type, &unit->ptr, 1, false);
     e->function = LLVMAddFunction(unit->module, "heddle_attention", type);
     LLVMSetFunctionCallConv(e->function, PTX_KERNEL);
-    text_attribute(e, (unsigned)LLVMAttributeFunctionIndex, "nvvm.maxntid", "384");
+    char threads[16];
+    snprintf(threads, sizeof threads, "%d", sm90_threads(e->shape.query_rows));
+    text_attribute(e, (unsigned)LLVMAttributeFunctionIndex, "nvvm.maxntid", threads);
     text_attribute(e, (unsigned)LLVMAttributeFunctionIndex, "nvvm.minctasm", "1");
     enum_attribute(e, (unsigned)LLVMAttributeFunctionIndex, "nounwind", 0);
     LLVMTypeRef words = LLVMArrayType2(unit->i64, (uint64_t)sm90_args_bytes(e->pattern) / 8);
@@ -144,12 +165,13 @@ static bool score_reads_places(const struct pattern *pattern) {
 static int emit(struct llvm_unit *unit, const struct pattern *pattern, const struct facts *facts,
                 const struct sm90_spec *spec, struct arena *arena) {
     int keys = spec->key_tile[0] * spec->key_tile[1] * spec->key_tile[2];
+    int rows = spec->query_tile[0] * spec->query_tile[1] * spec->query_tile[2];
     struct sm90_emit e = {.unit = unit,
                           .b = unit->builder,
                           .pattern = pattern,
                           .mask = &facts->sides[SIDE_QUERY][spec->basis].mask,
                           .spec = spec,
-                          .shape = sm90_shape(spec->dim, keys),
+                          .shape = sm90_shape(spec->dim, rows, keys),
                           .arena = arena,
                           .full_needs_place = score_reads_places(pattern)};
     e.logit_count = keys / 2;

@@ -173,12 +173,13 @@ LLVMValueRef sm90_barrier_at(struct sm90_emit *e, enum sm90_barrier kind, LLVMVa
 }
 
 void sm90_barrier_init(struct sm90_emit *e) {
-    enum { LANES = 32, WARPS = SM90_CONSUMERS * 4 };
-    static const int arrivals[] = {
-        [SM90_QUERY_FULL] = 1,    [SM90_QUERY_READ] = WARPS,
-        [SM90_VALUE_FULL] = 1,    [SM90_OUTPUT_FULL] = LANES * WARPS,
+    enum { LANES = 32 };
+    int warps = 4 * e->shape.consumers;
+    const int arrivals[] = {
+        [SM90_QUERY_FULL] = 1,    [SM90_QUERY_READ] = warps,
+        [SM90_VALUE_FULL] = 1,    [SM90_OUTPUT_FULL] = LANES * warps,
         [SM90_KEY_FULL] = 1,      [SM90_OUTPUT_READ] = LANES,
-        [SM90_KEY_EMPTY] = WARPS, [SM90_VALUE_EMPTY] = SM90_CONSUMERS,
+        [SM90_KEY_EMPTY] = warps, [SM90_VALUE_EMPTY] = e->shape.consumers,
         [SM90_ITEM_FULL] = 1,
     };
     for (int kind = 0; kind < SM90_BARRIER_KINDS; kind++) {

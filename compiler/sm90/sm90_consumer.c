@@ -291,7 +291,7 @@ static void next_tile(struct consumer *c, LLVMValueRef items,
 void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup) {
     struct consumer c = {.e = e, .warpgroup = warpgroup};
     LLVMBasicBlockRef end = llvm_new_block(e->unit, "done");
-    sm90_set_registers(e, true, SM90_CONSUMER_REGISTERS);
+    sm90_set_registers(e, true, e->shape.consumer_registers);
     LLVMValueRef items = find_item(&c, sm90_i32(e, 0), end);
     LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
     make_head(&c);

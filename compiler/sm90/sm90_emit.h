@@ -13,9 +13,6 @@
 
 enum { SM90_MAX_LOGITS = 128, SM90_MAX_OUTPUT = 128, SM90_MAX_WEIGHTS = 64, SM90_ROWS = 2 };
 
-// Of a thread, after setmaxnreg: 128 producers and 256 consumers share 65,536.
-enum { SM90_PRODUCER_REGISTERS = 40, SM90_CONSUMER_REGISTERS = 232 };
-
 // A tile's flags, in its record.
 // An item's record in shared memory, written by the scout (sm90_queue.c):
 //
@@ -33,8 +30,7 @@ enum {
     SM90_RECORD_HEAD = 32,
     SM90_RECORD_BOX = 64,
     SM90_RECORD_BYTES = 128,
-    SM90_ITEM_RECORDS = 8,
-    SM90_LSE_BYTES = 4 * SM90_QUERY_ROWS // of an item, where its output is staged
+    SM90_ITEM_RECORDS = 8
 };
 enum { SM90_FLAG_PARTIAL = 1, SM90_FLAG_LAST = 2, SM90_FLAG_NEVER = 1 << 30 };
 

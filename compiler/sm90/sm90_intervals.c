@@ -27,9 +27,9 @@ struct sm90_intervals {
 
 // ---- planning -----------------------------------------------------------------------------------
 
-static bool add_part(struct sm90_intervals *intervals, const struct interval_part *part,
-                     int room_bytes) {
-    int before = intervals->count, bytes = SM90_QUERY_ROWS * ROW_BYTES;
+static bool add_part(const struct sm90_emit *e, struct sm90_intervals *intervals,
+                     const struct interval_part *part, int room_bytes) {
+    int before = intervals->count, bytes = e->shape.query_rows * ROW_BYTES;
     for (int s = 0; s < part->set_count; s++)
         for (int a = 0; a < ABI_AXES; a++) {
             if (!part->sets[s].lower[a])
@@ -58,9 +58,9 @@ int sm90_plan_intervals(struct sm90_emit *e, int room_bytes) {
     bool aligned = e->spec->axes == 1 || e->spec->key_tile[ABI_AXES - 1] % 8 == 0;
     for (int i = 0; i < e->mask->count && aligned; i++)
         intervals->chosen[i] = fits_tiles(e, &e->mask->parts[i]) &&
-                               add_part(intervals, &e->mask->parts[i], room_bytes);
+                               add_part(e, intervals, &e->mask->parts[i], room_bytes);
     e->intervals = intervals;
-    return intervals->count * SM90_QUERY_ROWS * ROW_BYTES;
+    return intervals->count * e->shape.query_rows * ROW_BYTES;
 }
 
 bool sm90_has_intervals(const struct sm90_emit *e) {

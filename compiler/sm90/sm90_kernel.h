@@ -12,9 +12,9 @@
 #include <stdbool.h>
 
 enum {
-    SM90_QUERY_ROWS = 128, // two consumer warpgroups of 64
-    SM90_CONSUMERS = 2,
-    SM90_THREADS = 384,
+    SM90_WARPGROUP = 128,     // threads
+    SM90_WARPGROUP_ROWS = 64, // of a consumer warpgroup
+    SM90_QUERY_ROWS = 128,    // of an item: two of them
     SM90_SHARED_LIMIT = 232448,
 };
 
@@ -35,23 +35,30 @@ struct sm90_spec {
 
 // How a head dim is laid out in shared memory.
 struct sm90_shape {
-    int key_rows;      // keys of a tile
-    int chunks;        // of 64 columns, 128 bytes a row
-    int dim_steps;     // k16 steps of Q.K
-    int output_dim;    // columns of P.V, a multiple of 8
-    int stages;        // of K and of V, a power of two
-    int query_buffers; // 1 or 2
-    int staged;        // output leaves through the item's query buffer, by the copy engine
+    int query_rows, consumers; // of an item, and the warpgroups that share them
+    int key_rows;              // keys of a tile
+    int chunks;                // of 64 columns, 128 bytes a row
+    int dim_steps;             // k16 steps of Q.K
+    int output_dim;            // columns of P.V, a multiple of 8
+    int stages;                // of K and of V, a power of two
+    int query_buffers;         // 1 or 2
+    int staged;                // output leaves through the item's query buffer, by the copy engine
     int query_bytes, tile_bytes;
     // Offsets into shared memory.
     int query_at, key_at, value_at, barrier_at, tile_record_at, item_record_at, lse_at;
-    int shared_bytes; // in all
+    int shared_bytes;                           // in all
+    int producer_registers, consumer_registers; // of a thread: they share 65,536
 };
-struct sm90_shape sm90_shape(int dim, int key_rows);
+struct sm90_shape sm90_shape(int dim, int query_rows, int key_rows);
+// Threads of a block: the producers' warpgroup and the consumers'.
+int sm90_threads(int query_rows);
+
 // Keys of a tile: the schedule's limit. `arena` is scratch.
 int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena);
 // More keys that a tile may have where its basis is one axis, or 0.
 int sm90_wide_key_rows(const struct pattern *pattern, int dim, struct arena *arena);
+// More rows that an item may have, with tiles of at most sm90_key_rows(); or 0.
+int sm90_tall_rows(const struct pattern *pattern, int dim, struct arena *arena);
 
 // Bytes of the kernel's parameter for this pattern.
 int64_t sm90_args_bytes(const struct pattern *pattern);

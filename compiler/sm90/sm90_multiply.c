@@ -102,7 +102,7 @@ void sm90_issue_logits(struct sm90_emit *e, LLVMValueRef query, LLVMValueRef key
                 "setp.eq.b32 q, 0, 0;\n");
     for (int step = 0; step < e->shape.dim_steps; step++) {
         strbuf_printf(&text, "add.s64 qa, $%d, %d; add.s64 kb, $%d, %d;\n", count,
-                      step_units(step, SM90_QUERY_ROWS), count + 1, step_units(step, rows));
+                      step_units(step, e->shape.query_rows), count + 1, step_units(step, rows));
         add_multiply(e, &text, rows);
         add_list(&text, 0, count);
         strbuf_printf(&text, ", qa, kb, %s, 1, 1, 0, 0;\n", step ? "q" : "p");

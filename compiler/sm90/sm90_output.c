@@ -71,7 +71,7 @@ static void stage_output(struct sm90_emit *e, LLVMValueRef buffer,
         bool two = j + 1 < count;
         LLVMValueRef four[] = {words[0][j], words[1][j], two ? words[0][j + 1] : NULL,
                                two ? words[1][j + 1] : NULL};
-        int64_t chunk = (int64_t)(j / 8) * SM90_QUERY_ROWS * ROW_BYTES;
+        int64_t chunk = (int64_t)(j / 8) * e->shape.query_rows * ROW_BYTES;
         sm90_shared_store_matrices(e, sm90_add_const(e, to, chunk), four, two ? 4 : 2);
     }
 }
@@ -94,7 +94,7 @@ LLVMValueRef sm90_query_buffer(struct sm90_emit *e, LLVMValueRef buffer) {
 }
 
 LLVMValueRef sm90_lse_buffer(struct sm90_emit *e, LLVMValueRef buffer) {
-    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, buffer, SM90_LSE_BYTES));
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, buffer, 4 * e->shape.query_rows));
     return sm90_add_const(e, at, e->shape.lse_at);
 }
 

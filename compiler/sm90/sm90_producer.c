@@ -187,7 +187,7 @@ static LLVMValueRef is_warp(struct sm90_emit *e, int number) {
 
 void sm90_producer(struct sm90_emit *e) {
     struct llvm_if test;
-    sm90_set_registers(e, false, SM90_PRODUCER_REGISTERS);
+    sm90_set_registers(e, false, e->shape.producer_registers);
     llvm_if_begin(e->unit, &test, is_thread(e, 0), "producer");
     produce(e);
     llvm_if_end(&test);

@@ -98,7 +98,7 @@ static void copy_queries(struct scout *s, LLVMValueRef map, LLVMValueRef full) {
     int outermost = ABI_AXES - e->spec->axes;
     at[outermost] = LLVMBuildSub(e->b, at[outermost],
                                  box_field(s, offsetof(struct sm90_box, query_first), 0), "");
-    sm90_copy_tile(e, sm90_query_buffer(e, s->buffer), map, SM90_QUERY_ROWS, at,
+    sm90_copy_tile(e, sm90_query_buffer(e, s->buffer), map, e->shape.query_rows, at,
                    head_field(s, offsetof(struct sm90_head, query_at)), full);
 }
 

@@ -27,8 +27,8 @@ LLVMValueRef sm90_row_exists(struct sm90_emit *e, const struct sm90_item *item,
     for (int a = ABI_AXES - e->spec->axes; a < ABI_AXES; a++) {
         LLVMValueRef begin = sm90_box_field(e, item, offsetof(struct sm90_box, begin), a);
         LLVMValueRef end = sm90_box_field(e, item, offsetof(struct sm90_box, end), a);
-        LLVMValueRef here = LLVMBuildICmp(e->b, LLVMIntSLT, offset[a],
-                                          LLVMBuildSub(e->b, end, begin, ""), "");
+        LLVMValueRef here =
+            LLVMBuildICmp(e->b, LLVMIntSLT, offset[a], LLVMBuildSub(e->b, end, begin, ""), "");
         exists = LLVMBuildAnd(e->b, exists, here, "");
     }
     return exists;

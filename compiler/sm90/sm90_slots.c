@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-enum { SLOT_COUNT = SM90_MOST_SLOTS, KEY_COPIES = 2 * SM90_CONSUMERS, SHARED_SPACE = 3 };
+enum { SLOT_COUNT = SM90_MOST_SLOTS, SHARED_SPACE = 3 };
 
 struct sm90_slots {
     struct sm90_slot slots[SLOT_COUNT];
@@ -80,13 +80,13 @@ static void add_slot(struct sm90_emit *e, struct sm90_slots *slots, const struct
     bool wide =
         node->type == TYPE_REAL ? real_bits == 64 : node->type == TYPE_INT && !e->spec->narrow;
     slot.bytes = wide ? 8 : 4;
-    slot.extent = !slot.of_key     ? SM90_QUERY_ROWS
+    slot.extent = !slot.of_key     ? e->shape.query_rows
                   : slot.axis >= 0 ? e->spec->key_tile[slot.axis]
                                    : e->shape.key_rows;
-    int bytes = slot.bytes * slot.extent * (slot.of_key ? KEY_COPIES : 1);
+    int bytes = slot.bytes * slot.extent * (slot.of_key ? 2 * e->shape.consumers : 1);
     bytes = (bytes + 15) / 16 * 16;
     if (slots->count == SLOT_COUNT || slots->used_bytes + bytes > slots->room_bytes ||
-        slot.extent > 128)
+        (slot.of_key && slot.extent > SM90_WARPGROUP))
         return; // computed for each pair instead
     slot.at = slots->used_bytes;
     slots->used_bytes += bytes;

@@ -25,7 +25,7 @@ static void store_boxes(struct writer *w) {
     LLVMValueRef map = sm90_map(e, set, SM90_MAP_O);
     LLVMValueRef from = sm90_query_buffer(e, w->buffer);
     for (int chunk = 0; chunk < e->shape.chunks; chunk++)
-        sm90_store_box(e, sm90_add_const(e, from, (int64_t)chunk * SM90_QUERY_ROWS * ROW_BYTES),
+        sm90_store_box(e, sm90_add_const(e, from, (int64_t)chunk * e->shape.query_rows * ROW_BYTES),
                        map, CHUNK_COLUMNS * chunk, at, head);
 }
 
@@ -36,10 +36,10 @@ static LLVMValueRef staged_word(struct writer *w, LLVMValueRef row, LLVMValueRef
     struct sm90_emit *e = w->e;
     LLVMBuilderRef b = e->b;
     LLVMValueRef chunk = LLVMBuildLShr(b, word, sm90_i32(e, 5), "");
-    LLVMValueRef block = LLVMBuildAnd(b, LLVMBuildLShr(b, word, sm90_i32(e, 2), ""),
-                                      sm90_i32(e, 7), "");
+    LLVMValueRef block =
+        LLVMBuildAnd(b, LLVMBuildLShr(b, word, sm90_i32(e, 2), ""), sm90_i32(e, 7), "");
     block = LLVMBuildXor(b, block, LLVMBuildAnd(b, row, sm90_i32(e, 7), ""), "");
-    LLVMValueRef at = sm90_mul_const(e, chunk, INT64_C(128) * SM90_QUERY_ROWS);
+    LLVMValueRef at = sm90_mul_const(e, chunk, INT64_C(128) * e->shape.query_rows);
     at = sm90_add(e, at, sm90_mul_const(e, row, ROW_BYTES));
     at = sm90_add(e, at, sm90_mul_const(e, block, 16));
     at = sm90_add(e, at, sm90_mul_const(e, LLVMBuildAnd(b, word, sm90_i32(e, 3), ""), 4));
@@ -61,8 +61,8 @@ static void copy_row(struct writer *w, const struct sm90_results *results, LLVMV
     sm90_row_position(e, &w->item, row, offset, position);
     llvm_if_begin(e->unit, &test, sm90_row_exists(e, &w->item, offset), "row");
     LLVMValueRef to = sm90_output_row(e, results, sm90_row_query(e, position));
-    llvm_loop_begin(e->unit, &words, w->lane, sm90_i32(e, e->spec->dim / 2),
-                    sm90_i32(e, LANES), "words");
+    llvm_loop_begin(e->unit, &words, w->lane, sm90_i32(e, e->spec->dim / 2), sm90_i32(e, LANES),
+                    "words");
     copy_word(w, row, words.index, to);
     llvm_loop_end(&words);
     llvm_if_end(&test);
@@ -72,8 +72,8 @@ static void copy_rows(struct writer *w) {
     struct sm90_emit *e = w->e;
     struct sm90_results results = sm90_results_of(e, &w->item);
     struct llvm_loop rows;
-    llvm_loop_begin(e->unit, &rows, sm90_i32(e, 0), sm90_i32(e, SM90_QUERY_ROWS), sm90_i32(e, 1),
-                    "rows");
+    llvm_loop_begin(e->unit, &rows, sm90_i32(e, 0), sm90_i32(e, e->shape.query_rows),
+                    sm90_i32(e, 1), "rows");
     copy_row(w, &results, rows.index);
     llvm_loop_end(&rows);
 }
@@ -86,7 +86,7 @@ static void write_lse(struct writer *w) {
     struct sm90_results results = sm90_results_of(e, &w->item);
     struct llvm_if test;
     struct llvm_loop rows;
-    llvm_loop_begin(e->unit, &rows, w->lane, sm90_i32(e, SM90_QUERY_ROWS), sm90_i32(e, LANES),
+    llvm_loop_begin(e->unit, &rows, w->lane, sm90_i32(e, e->shape.query_rows), sm90_i32(e, LANES),
                     "rows");
     sm90_row_position(e, &w->item, rows.index, offset, position);
     llvm_if_begin(e->unit, &test, sm90_row_exists(e, &w->item, offset), "row");

@@ -101,9 +101,11 @@ static void place_results(const struct plan *plan, const struct abi_tensor *o, c
 static enum heddle_status launch(struct cuda_plan *c, CUstream stream, struct error *error) {
     const struct sm90_args *args = (const struct sm90_args *)(const void *)c->args;
     int blocks = args->items < c->device->processors ? args->items : c->device->processors;
+    const int64_t *tile = c->plan->query_tile;
+    unsigned threads = (unsigned)sm90_threads((int)(tile[0] * tile[1] * tile[2]));
     void *params[] = {c->args};
     CUresult result =
-        c->device->api->LaunchKernel(c->kernel.function, (unsigned)blocks, 1, 1, SM90_THREADS, 1, 1,
+        c->device->api->LaunchKernel(c->kernel.function, (unsigned)blocks, 1, 1, threads, 1, 1,
                                      (unsigned)c->plan->ptx->shared_bytes, stream, params, NULL);
     return cuda_status(c->device->api, result, "launching the kernel", error);
 }

@@ -99,17 +99,17 @@ def falls_back_once(fake):
         assert not any("still held" in note for note in notes), f"{call}: {notes}"
 
 
-def launch_of(blocks):
-    return f"launch {blocks} 1 1 x 384 1 1, large"
+def launch_of(blocks, threads=384):
+    return f"launch {blocks} 1 1 x {threads} 1 1, large"
 
 
-def launches(fake, *more, blocks=3, several_maps=False, **problem):
+def launches(fake, *more, blocks=3, threads=384, several_maps=False, **problem):
     status, out, said, notes = fake.run("ok", "--target", "cuda", *more, **problem)
     assert status == 0, f"exit status {status}\n{said}"
     assert "Fake GPU" in out, out
     place = ["launch 1 1 1 x 896 1 1, small"] if several_maps else []      # once: they stay the same
     unloaded = ["unloaded"] * (1 + several_maps)
-    assert notes == place + [launch_of(blocks)] + unloaded + ["released"], notes
+    assert notes == place + [launch_of(blocks, threads)] + unloaded + ["released"], notes
 
 
 def batches(repeat):
@@ -128,8 +128,8 @@ def queues_ahead(fake, command, repeat, untimed):
 
 def sweeps(fake):
     status, out, said, notes = fake.call(
-        "ok", "bench", pattern_file("window"), "--heads", "2", "--target", "cuda", "--warmup", "1",
-        "--repeat", "2", "--sweep", "i=1000,2000", "--json")
+        "ok", "bench", pattern_file("window"), "--heads", "2", "--dim", "128", "--target", "cuda",
+        "--warmup", "1", "--repeat", "2", "--sweep", "i=1000,2000", "--json")
     assert status == 0, f"exit status {status}\n{said}"
     assert out.count('"ms": 0.5,') == 2 and "[1000]" in out and "[2000]" in out, out
     one = [launch_of(3), "hold", launch_of(3), launch_of(3), "unloaded"]
@@ -144,10 +144,10 @@ def tunes(fake, planner, kernels):
         assert status == 0 and not said, f"exit status {status}\n{said}"
         result = json.loads(out)
         rows, runs = len(result["tuning"]), result["tuning_turns"] * result["tuning_runs"]
-        assert rows == 3 and result["tuned"] and result["remembered"], result
+        assert rows == 4 and result["tuned"] and result["remembered"], result
         # All take the same time here, so the planner keeps its choice.
         assert all(row["ms"] == 0.5 and row["chosen"] == row["predicted"] for row in result["tuning"]), result
-        launched = sum(note.endswith("x 384 1 1, large") for note in notes)
+        launched = sum(note.endswith(", large") for note in notes)
         assert launched == rows * (2 + runs + result["tuning_turns"]) + 1, (launched, result)
         assert notes.count("unloaded") == (rows + 1) * kernels and notes[-1] == "released", notes[-9:]
         for mode, tuned in (("ok", True), ("no_device", False)):
@@ -166,7 +166,8 @@ def tuning_fails(fake):
 
 
 def plans_on_device(fake, blocks, sections, **problem):
-    status, out, said, notes = fake.run("ok", "--target", "cuda", "--planner", "device", **problem)
+    status, out, said, notes = fake.run("ok", "--target", "cuda", "--planner", "device", "--dim", "128",
+                                       **problem)
     assert status == 0 and "on the GPU" in out, f"exit status {status}\n{said}"
     lists = [f"launch {blocks} 1 1 x 32 1 1, small", f"launch {sections} 1 1 x 256 1 1, small"]
     assert notes[:2] == lists and notes[2].endswith("x 384 1 1, large"), notes[:4]
@@ -244,7 +245,8 @@ def main():
         tests.case("a dilated grid", lambda: launches(
             fake, "--param", "dilation_y=2", "--param", "dilation_x=3", "--queries", "400",
             pattern="neighborhood2d", axes="y=50,x=40", several_maps=True))
-        tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200"))
+        tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200", "--dim", "128"))
+        tests.case("tall items", lambda: launches(fake, pattern="full", threads=512))
         if has_planner(heddle):
             planner_cases(tests, fake)
         tests.case("devices", lambda: lists_devices(fake))
