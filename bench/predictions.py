@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 """Times that `heddle explain` predicts, beside times that were measured: bench/h100.csv, an H100 80GB
-HBM3 (700 W), bf16, medians of `heddle bench --repeat 20 --warmup 4`, 2026-11-28.
+HBM3 (700 W), bf16, medians of `heddle bench --repeat 20 --warmup 4`, 2026-11-28 (head dims 32 and 64:
+of 30 runs after 5).
 
     python3 bench/predictions.py build/heddle               # needs no GPU; a test of the suite `bench`
     python3 bench/predictions.py build/heddle --measure     # on an H100: measures them anew

@@ -226,6 +226,9 @@ void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool pa
 void sm90_producer(struct sm90_emit *e);
 void sm90_scout(struct sm90_emit *e);
 void sm90_writer(struct sm90_emit *e);
+typedef LLVMValueRef sm90_item_fn(void *context, LLVMValueRef items, LLVMValueRef carried);
+void sm90_each_item(struct sm90_emit *e, enum sm90_barrier ready, sm90_item_fn *body,
+                    void *context);
 // Address of a tensor map: in the parameter, or in device memory when there are several sets.
 enum sm90_map_number { SM90_MAP_Q, SM90_MAP_K, SM90_MAP_V, SM90_MAP_O };
 LLVMValueRef sm90_map(struct sm90_emit *e, LLVMValueRef set, enum sm90_map_number number);

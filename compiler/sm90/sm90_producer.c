@@ -126,9 +126,11 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
 
 // ---- items --------------------------------------------------------------------------------------
 
-// Returns how many tiles have been produced since the start.
-static LLVMValueRef produce_item(struct producer *p, LLVMValueRef record, LLVMValueRef tiles) {
+// Gives how many tiles have been produced since the start.
+static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef tiles) {
+    struct producer *p = context;
     struct sm90_emit *e = p->e;
+    LLVMValueRef record = sm90_item_record(e, items);
     LLVMValueRef begin = sm90_shared_load(e, record, SM90_RECORD_BEGIN);
     LLVMValueRef end = sm90_shared_load(e, record, SM90_RECORD_END);
     LLVMValueRef set = sm90_shared_load(e, record, SM90_RECORD_SET);
@@ -146,36 +148,6 @@ static LLVMValueRef produce_item(struct producer *p, LLVMValueRef record, LLVMVa
     return loop.carried[0];
 }
 
-static void produce(struct sm90_emit *e) {
-    struct producer producer = {.e = e};
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-    LLVMBasicBlockRef head = llvm_new_block(e->unit, "items");
-    LLVMBasicBlockRef more = llvm_new_block(e->unit, "item");
-    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
-    LLVMValueRef zero = sm90_i32(e, 0);
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, head);
-    LLVMValueRef items = LLVMBuildPhi(e->b, e->unit->i32, "items");
-    LLVMValueRef tiles = LLVMBuildPhi(e->b, e->unit->i32, "tiles");
-    LLVMAddIncoming(items, &zero, &before, 1);
-    LLVMAddIncoming(tiles, &zero, &before, 1);
-    LLVMValueRef slot = sm90_stage(e, items, SM90_ITEM_RECORDS);
-    LLVMValueRef record = sm90_item_record(e, items);
-    sm90_wait(e, sm90_barrier_at(e, SM90_ITEM_FULL, slot),
-              sm90_parity(e, items, SM90_ITEM_RECORDS));
-    LLVMValueRef state = sm90_shared_load(e, record, 0);
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, state, sm90_i32(e, SM90_ITEM_NONE), ""),
-                    after, more);
-    LLVMPositionBuilderAtEnd(e->b, more);
-    LLVMValueRef total = produce_item(&producer, record, tiles);
-    LLVMValueRef next = sm90_add_const(e, items, 1);
-    LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
-    LLVMAddIncoming(items, &next, &last, 1);
-    LLVMAddIncoming(tiles, &total, &last, 1);
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, after);
-}
-
 static LLVMValueRef is_thread(struct sm90_emit *e, int number) {
     return LLVMBuildICmp(e->b, LLVMIntEQ, sm90_thread(e), sm90_i32(e, number), "");
 }
@@ -186,10 +158,11 @@ static LLVMValueRef is_warp(struct sm90_emit *e, int number) {
 }
 
 void sm90_producer(struct sm90_emit *e) {
+    struct producer producer = {.e = e};
     struct llvm_if test;
     sm90_set_registers(e, false, e->shape.producer_registers);
     llvm_if_begin(e->unit, &test, is_thread(e, 0), "producer");
-    produce(e);
+    sm90_each_item(e, SM90_ITEM_FULL, produce_item, &producer);
     llvm_if_end(&test);
     llvm_if_begin(e->unit, &test, is_thread(e, 32), "scout");
     sm90_scout(e);

@@ -15,6 +15,37 @@ enum { HEAD_BYTES = sizeof(struct sm90_head), BOX_BYTES = sizeof(struct sm90_box
 _Static_assert(SM90_RECORD_HEAD + HEAD_BYTES == SM90_RECORD_BOX, "the box follows the head");
 _Static_assert(SM90_RECORD_BOX + BOX_BYTES == SM90_RECORD_BYTES, "and ends the record");
 
+// Items 0, 1, ... of the block, each when its barrier `ready` says so, until there are none. `body`
+// gets the item's number and what it gave for the item before, 0 at first.
+void sm90_each_item(struct sm90_emit *e, enum sm90_barrier ready, sm90_item_fn *body,
+                    void *context) {
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef head = llvm_new_block(e->unit, "items");
+    LLVMBasicBlockRef more = llvm_new_block(e->unit, "item");
+    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
+    LLVMValueRef zero = sm90_i32(e, 0);
+    int ring = ready == SM90_ITEM_FULL ? SM90_ITEM_RECORDS : e->shape.query_buffers;
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, head);
+    LLVMValueRef items = LLVMBuildPhi(e->b, e->unit->i32, "items");
+    LLVMValueRef carried = LLVMBuildPhi(e->b, e->unit->i32, "");
+    LLVMAddIncoming(items, &zero, &before, 1);
+    LLVMAddIncoming(carried, &zero, &before, 1);
+    sm90_wait(e, sm90_barrier_at(e, ready, sm90_stage(e, items, ring)),
+              sm90_parity(e, items, ring));
+    LLVMValueRef state = sm90_shared_load(e, sm90_item_record(e, items), 0);
+    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, state, sm90_i32(e, SM90_ITEM_NONE), ""),
+                    after, more);
+    LLVMPositionBuilderAtEnd(e->b, more);
+    LLVMValueRef given = body(context, items, carried);
+    LLVMValueRef next = sm90_add_const(e, items, 1);
+    LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
+    LLVMAddIncoming(items, &next, &last, 1);
+    LLVMAddIncoming(carried, &given, &last, 1);
+    LLVMBuildBr(e->b, head);
+    LLVMPositionBuilderAtEnd(e->b, after);
+}
+
 struct scout {
     struct sm90_emit *e;
     LLVMValueRef items, buffer, record; // of the item in hand: number, query buffer, its record

@@ -10,7 +10,7 @@ enum { LANES = 32, ROW_BYTES = 128, CHUNK_COLUMNS = 64 };
 
 struct writer {
     struct sm90_emit *e;
-    LLVMValueRef items, buffer, lane;
+    LLVMValueRef lane, buffer;
     struct sm90_item item;
 };
 
@@ -98,13 +98,15 @@ static void write_lse(struct writer *w) {
 
 // ---- items --------------------------------------------------------------------------------------
 
-static void write_item(struct writer *w) {
+static LLVMValueRef write_item(void *context, LLVMValueRef items, LLVMValueRef tiles) {
+    struct writer *w = context;
     struct sm90_emit *e = w->e;
     struct llvm_if mapped, first, wanted;
     LLVMValueRef zero = sm90_i32(e, 0);
     int buffers = e->shape.query_buffers;
-    sm90_wait(e, sm90_barrier_at(e, SM90_OUTPUT_FULL, w->buffer),
-              sm90_parity(e, w->items, buffers));
+    w->buffer = sm90_stage(e, items, buffers);
+    w->item.record = sm90_item_record(e, items);
+    sm90_wait(e, sm90_barrier_at(e, SM90_OUTPUT_FULL, w->buffer), sm90_parity(e, items, buffers));
     LLVMValueRef flag = SM90_ARG(e, o_mapped, e->unit->i32);
     llvm_if_begin(e->unit, &mapped, LLVMBuildICmp(e->b, LLVMIntNE, flag, zero, ""), "mapped");
     llvm_if_begin(e->unit, &first, LLVMBuildICmp(e->b, LLVMIntEQ, w->lane, zero, ""), "boxes");
@@ -118,32 +120,12 @@ static void write_item(struct writer *w) {
     llvm_if_end(&wanted);
     sm90_await_stores(e);
     sm90_arrive(e, sm90_barrier_at(e, SM90_OUTPUT_READ, w->buffer));
+    return tiles;
 }
 
+// The head and the box of an item's record come with its queries.
 void sm90_writer(struct sm90_emit *e) {
     struct writer w = {.e = e};
-    int buffers = e->shape.query_buffers;
-    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
-    LLVMBasicBlockRef head = llvm_new_block(e->unit, "writer");
-    LLVMBasicBlockRef more = llvm_new_block(e->unit, "item");
-    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
-    LLVMValueRef zero = sm90_i32(e, 0);
     w.lane = LLVMBuildAnd(e->b, sm90_thread(e), sm90_i32(e, LANES - 1), "");
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, head);
-    w.items = LLVMBuildPhi(e->b, e->unit->i32, "items");
-    LLVMAddIncoming(w.items, &zero, &before, 1);
-    w.buffer = sm90_stage(e, w.items, buffers);
-    w.item.record = sm90_item_record(e, w.items);
-    sm90_wait(e, sm90_barrier_at(e, SM90_QUERY_FULL, w.buffer), sm90_parity(e, w.items, buffers));
-    LLVMValueRef state = sm90_shared_load(e, w.item.record, 0);
-    LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntEQ, state, sm90_i32(e, SM90_ITEM_NONE), ""),
-                    after, more);
-    LLVMPositionBuilderAtEnd(e->b, more);
-    write_item(&w);
-    LLVMValueRef next = sm90_add_const(e, w.items, 1);
-    LLVMBasicBlockRef last = LLVMGetInsertBlock(e->b);
-    LLVMAddIncoming(w.items, &next, &last, 1);
-    LLVMBuildBr(e->b, head);
-    LLVMPositionBuilderAtEnd(e->b, after);
+    sm90_each_item(e, SM90_QUERY_FULL, write_item, &w);
 }
