@@ -140,15 +140,17 @@ static int64_t index_extent(const struct problem *problem, const struct pattern_
 static int check_input(const struct problem *problem, const struct pattern_input *input,
                        const struct npy *npy, const char *path) {
     bool is_int = npy->type == NPY_INT32 || npy->type == NPY_INT64;
-    if (is_int != (input->type == TYPE_INT) || npy->type == NPY_FLOAT16) {
+    bool takes_int = input->type != TYPE_REAL; // a set is lists of integers
+    if (is_int != takes_int || npy->type == NPY_FLOAT16) {
         complain("%s: is %s; input '%s' takes %s", path, npy_type_name(npy->type), input->name,
-                 input->type == TYPE_INT ? "int32 or int64" : "float32");
+                 takes_int ? "int32 or int64" : "float32");
         return EXIT_INPUT;
     }
     int64_t wanted[MAX_INDICES];
     bool fits = npy->rank == input->index_count;
     for (int i = 0; i < input->index_count; i++) {
-        wanted[i] = index_extent(problem, &input->indices[i]);
+        bool any = pattern_is_set(input) && i == input->index_count - 1; // how long a list may be
+        wanted[i] = any ? -1 : index_extent(problem, &input->indices[i]);
         fits = fits && (wanted[i] < 0 || wanted[i] == npy->shape[i]);
     }
     if (fits)

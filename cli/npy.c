@@ -35,8 +35,13 @@ void npy_finish(struct npy *npy) {
 
 void npy_shape_text(const int64_t *shape, int rank, char *out, size_t room) {
     size_t used = (size_t)snprintf(out, room, "[");
-    for (int i = 0; i < rank && used < room; i++)
-        used += (size_t)snprintf(out + used, room - used, "%s%" PRId64, i ? ", " : "", shape[i]);
+    for (int i = 0; i < rank && used < room; i++) {
+        used += (size_t)snprintf(out + used, room - used, "%s", i ? ", " : "");
+        if (used < room && shape[i] < 0)
+            used += (size_t)snprintf(out + used, room - used, "any");
+        else if (used < room)
+            used += (size_t)snprintf(out + used, room - used, "%" PRId64, shape[i]);
+    }
     if (used < room)
         snprintf(out + used, room - used, "]");
 }

@@ -384,8 +384,12 @@ static struct operand read_input(const struct place *place, const struct ast *no
                                  const struct binding *binding) {
     const struct pattern_input *input = &place->root->pattern->inputs[binding->index];
     const struct expr *indices[MAX_INDICES];
-    if (!lower_indices(place, node, indices, (uint32_t)input->index_count, "input"))
+    bool is_set = pattern_is_set(input);
+    uint32_t count = (uint32_t)(input->index_count - is_set);
+    if (!lower_indices(place, node, indices, count, is_set ? "input set" : "input"))
         return (struct operand){0};
+    if (is_set)
+        return lower_input_set(place, node, binding->index, indices, count);
     return (struct operand){.expr =
                                 expr_ref(place->root->graph, node->span, OP_INPUT, input->type,
                                          binding->index, 0, indices, (uint8_t)input->index_count)};

@@ -305,15 +305,17 @@ static bool input_index(struct unit *unit, const struct ast *node,
 
 static bool input_indices(struct unit *unit, const struct ast_decl *decl,
                           struct pattern_input *input) {
-    bool good = true;
-    uint32_t count = decl->indices ? decl->indices->count : 0;
-    if (count == 0 || count > MAX_INDICES) {
-        complain(&unit->place, decl->name.span, "an input has 1 to %d indices: %s[i], say",
-                 MAX_INDICES, decl->name.text);
+    bool good = true, is_set = pattern_is_set(input);
+    uint32_t count = decl->indices ? decl->indices->count : 0, most = MAX_INDICES - is_set;
+    if (count == 0 || count > most) {
+        complain(&unit->place, decl->name.span, "an input%s has 1 to %u indices: %s[%s], say",
+                 is_set ? " set" : "", most, decl->name.text, is_set ? "head" : "i");
         return false;
     }
     for (const struct ast_item *item = decl->indices->first; item; item = item->next)
         good = input_index(unit, item->value, &input->indices[input->index_count++]) && good;
+    if (is_set)
+        input->indices[input->index_count++] = (struct pattern_index){INDEX_TOKEN, 0, NULL};
     return good;
 }
 
@@ -352,13 +354,8 @@ static int place_input(struct unit *unit, const struct pattern_input *input) {
 }
 
 void declare_inputs(struct unit *unit, const struct ast_stmt *stmt) {
-    enum type type;
-    if (stmt->type.text == checker_of(unit)->word_set) {
-        complain(&unit->place, stmt->type.span, "'input set': not in this version");
-        declare_poison(unit, "input", stmt);
-        return;
-    }
-    bool good = number_type(unit, stmt, &type);
+    enum type type = TYPE_BOOL;
+    bool good = stmt->type.text == checker_of(unit)->word_set || number_type(unit, stmt, &type);
     for (const struct ast_decl *decl = stmt->decls; decl; decl = decl->next) {
         struct pattern_input input = {
             .name = decl->name.text, .type = type, .span = decl->name.span};

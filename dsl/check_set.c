@@ -5,6 +5,7 @@
 //   any e in A | B : P      (any e in A : P) or (any e in B : P)
 //   count e in A | B : P    (count e in A : P) + (count e in B : P and not e in A)
 //   any e in A - B : P      any e in A : P and not e in B
+//   x in an input set       one operation, which reads the set's table
 //
 // so that an element of several parts counts once. Explicit elements are unrolled.
 
@@ -130,6 +131,22 @@ struct operand lower_list(const struct place *place, const struct ast *node) {
     return (struct operand){.set = set};
 }
 
+struct operand lower_input_set(const struct place *place, const struct ast *node, uint16_t input,
+                               const struct expr *const *indices, uint32_t count) {
+    struct set *set = new_set(place, SET_INPUT, node->span);
+    const struct expr **kept =
+        ARENA_ARRAY(place->root->checker->arena, const struct expr *, count + 1);
+    set->deps = DEP_ARRAY;
+    for (uint32_t i = 0; i < count; i++) {
+        kept[i] = indices[i];
+        set->deps |= indices[i]->deps;
+    }
+    set->elements = kept;
+    set->count = count;
+    set->input = input;
+    return (struct operand){.set = set};
+}
+
 struct operand set_combine(const struct place *place, struct span span, enum ast_op op,
                            const struct set *left, const struct set *right) {
     struct set *set = new_set(place,
@@ -172,6 +189,16 @@ static const struct expr *in_list(const struct place *place, struct span span,
     return join(place, OP_OR, terms, set->count);
 }
 
+static const struct expr *in_input(const struct place *place, struct span span,
+                                   const struct set *set, const struct expr *x) {
+    const struct expr *args[MAX_INDICES];
+    for (uint32_t i = 0; i < set->count; i++)
+        args[i] = set->elements[i];
+    args[set->count] = x;
+    return expr_ref(place->root->graph, span, OP_MEMBER, TYPE_BOOL, set->input, 0, args,
+                    (uint8_t)(set->count + 1));
+}
+
 const struct expr *set_contains(const struct place *place, struct span span, const struct set *set,
                                 const struct expr *element) {
     const struct expr *left, *right;
@@ -186,6 +213,8 @@ const struct expr *set_contains(const struct place *place, struct span span, con
     }
     case SET_LIST:
         return in_list(place, span, set, element);
+    case SET_INPUT:
+        return in_input(place, span, set, element);
     default:
         left = set_contains(place, span, set->left, element);
         right = set_contains(place, span, set->right, element);
@@ -341,6 +370,12 @@ static const struct expr *over_set(const struct quantifier *quantifier, const st
         return over_list(quantifier, set, filter);
     if (set->kind == SET_RANGE || set->kind == SET_POW2)
         return over_range(quantifier, set, filter);
+    if (set->kind == SET_INPUT) {
+        complain(quantifier->place, set->span,
+                 "a quantifier cannot run over an input set: its elements are known only when the "
+                 "plan is made. Test them with 'in'");
+        return NULL;
+    }
     if (set->kind != SET_UNION) {
         struct filter more = {set->right, set->kind == SET_DIFFERENCE, filter};
         return over_set(quantifier, set->left, &more);

@@ -40,7 +40,15 @@ enum {
 
 // ---- values ----------------------------------------------------------------------------------
 
-enum set_kind { SET_RANGE, SET_POW2, SET_LIST, SET_UNION, SET_INTERSECTION, SET_DIFFERENCE };
+enum set_kind {
+    SET_RANGE,
+    SET_POW2,
+    SET_LIST,
+    SET_INPUT,
+    SET_UNION,
+    SET_INTERSECTION,
+    SET_DIFFERENCE
+};
 
 struct set {
     enum set_kind kind;
@@ -49,8 +57,10 @@ struct set {
     struct span span;
     // SET_RANGE: half open; step NULL: 1. SET_POW2: the exponents.
     const struct expr *begin, *end, *step;
-    const struct expr *const *elements; // SET_LIST: all different nodes
-    uint32_t count, constants;          // the constants come first
+    // SET_LIST: all different nodes. SET_INPUT: the indices of input number `input`.
+    const struct expr *const *elements;
+    uint16_t input;
+    uint32_t count, constants; // the constants come first
     const struct set *left, *right;
 };
 
@@ -292,6 +302,8 @@ struct memo_value *memo_find(struct root *root, const struct memo_key *key);
 
 struct operand lower_range(const struct place *place, const struct ast *node);
 struct operand lower_list(const struct place *place, const struct ast *node);
+struct operand lower_input_set(const struct place *place, const struct ast *node, uint16_t input,
+                               const struct expr *const *indices, uint32_t count);
 struct operand lower_pow2(const struct place *place, const struct ast *node);
 struct operand set_combine(const struct place *place, struct span span, enum ast_op op,
                            const struct set *left, const struct set *right);

@@ -95,6 +95,7 @@ static uint8_t leaf_deps(const struct expr *node) {
         return DEP_VAR;
     case OP_INPUT:
     case OP_MAP:
+    case OP_MEMBER:
         return DEP_ARRAY;
     default:
         return 0;

@@ -38,6 +38,15 @@ static union value read_array(const struct expr *node, const struct eval_array *
     return (union value){.i = ((const int32_t *)array->data)[at]};
 }
 
+// Nothing outside of the table is in the set.
+static union value member(const struct expr *node, const struct eval_array *array,
+                          struct eval_env *env, struct eval_failure *failure) {
+    int64_t x = eval(node->args[node->arity - 1], env, failure).i;
+    if (x < 0 || x >= array->extent[node->arity - 1])
+        return (union value){.b = false};
+    return read_array(node, array, env, failure);
+}
+
 static union value quantifier(const struct expr *node, struct eval_env *env,
                               struct eval_failure *failure) {
     int64_t begin = eval(node->args[0], env, failure).i;
@@ -96,6 +105,8 @@ static union value leaf(const struct expr *node, struct eval_env *env,
         return read_array(node, &env->inputs[index], env, failure);
     case OP_MAP:
         return read_array(node, &env->maps[index], env, failure);
+    case OP_MEMBER:
+        return member(node, &env->inputs[index], env, failure);
     case OP_TABLE: {
         int64_t head = eval(node->args[0], env, failure).i;
         if (head < 0 || head >= env->heads) {

@@ -43,13 +43,28 @@ void expr_print_real(double value, struct strbuf *out) {
     }
 }
 
-static void print_indices(struct printer *p, const char *name, const struct expr *node) {
+static void print_some_indices(struct printer *p, const char *name, const struct expr *node,
+                               int count) {
     strbuf_printf(p->out, "%s[", name);
-    for (int i = 0; i < node->arity; i++) {
+    for (int i = 0; i < count; i++) {
         strbuf_puts(p->out, i ? ", " : "");
         print(p, node->args[i], 0);
     }
     strbuf_puts(p->out, "]");
+}
+
+static void print_indices(struct printer *p, const char *name, const struct expr *node) {
+    print_some_indices(p, name, node, node->arity);
+}
+
+// x in name[indices], where comparisons stand.
+static void print_member(struct printer *p, const char *name, const struct expr *node, int outer) {
+    int precedence = op_table[OP_MEMBER].precedence, indices = node->arity - 1;
+    strbuf_puts(p->out, outer > precedence ? "(" : "");
+    print(p, node->args[indices], precedence + 1);
+    strbuf_puts(p->out, " in ");
+    print_some_indices(p, name, node, indices);
+    strbuf_puts(p->out, outer > precedence ? ")" : "");
 }
 
 static const char *const place_names[] = {
@@ -143,6 +158,9 @@ static void print_leaf(struct printer *p, const struct expr *node, int outer) {
         break;
     case OP_MAP:
         print_indices(p, names->maps[index], node);
+        break;
+    case OP_MEMBER:
+        print_member(p, names->inputs[index], node, outer);
         break;
     default:
         print_quantifier(p, node, outer);

@@ -40,13 +40,19 @@ struct pattern_index {
     const struct expr *extent;
 };
 
+// A set is given as lists of its elements, and kept as a table of bytes: one for each number of
+// tokens, which is its last index (INDEX_TOKEN) and not written in the pattern.
 struct pattern_input {
     const char *name;
-    enum type type; // TYPE_INT (int32 in memory) or TYPE_REAL (float32)
+    enum type type; // TYPE_INT (int32 in memory), TYPE_REAL (float32), or TYPE_BOOL: a set
     int index_count;
     struct pattern_index indices[MAX_INDICES];
     struct span span;
 };
+
+static inline bool pattern_is_set(const struct pattern_input *input) {
+    return input->type == TYPE_BOOL;
+}
 
 struct pattern_map { // map M[a in A, b in B] = P: a table of bytes, filled when the plan is made
     const char *name;

@@ -207,8 +207,10 @@ static void write_inputs(struct dump *dump) {
         const struct pattern_input *input = &pattern->inputs[i];
         for (int j = 0; j < input->index_count; j++)
             write_root(dump, input->indices[j].extent);
-        strbuf_printf(dump->out, "    input %s %s[", type_word(input->type), input->name);
-        for (int j = 0; j < input->index_count; j++) {
+        bool is_set = pattern_is_set(input);
+        strbuf_printf(dump->out, "    input %s %s[", is_set ? "set" : type_word(input->type),
+                      input->name);
+        for (int j = 0; j < input->index_count - is_set; j++) {
             strbuf_puts(dump->out, j ? ", " : "");
             write_index(dump, &input->indices[j]);
         }

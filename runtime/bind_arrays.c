@@ -124,15 +124,19 @@ static enum heddle_status known_inputs(const struct plan *plan,
 static enum heddle_status check_shape(const struct plan *plan, const struct pattern_input *input,
                                       const struct heddle_input *given,
                                       const struct abi_array *array, struct error *error) {
-    bool fits = given->rank == input->index_count && given->data;
-    for (int i = 0; fits && i < given->rank; i++)
+    bool is_set = pattern_is_set(input);
+    bool fits = given->rank == input->index_count;
+    for (int i = 0; fits && i < given->rank - is_set; i++)
         fits = given->shape[i] == array->extent[i];
+    int64_t room = is_set && fits ? given->shape[given->rank - 1] : 1;
+    fits = fits && room >= 0 && (given->data || room == 0);
     if (fits)
         return HEDDLE_OK;
     struct strbuf wanted = {0}, seen = {0};
-    for (int i = 0; i < input->index_count; i++)
+    for (int i = 0; i < input->index_count - is_set; i++)
         strbuf_printf(&wanted, "%s%s = %" PRId64, i ? ", " : "",
                       index_name(plan, &input->indices[i]), array->extent[i]);
+    strbuf_puts(&wanted, is_set ? ", room for elements" : "");
     for (int i = 0; i < given->rank && i < 4; i++)
         strbuf_printf(&seen, "%s%" PRId64, i ? ", " : "", given->shape[i]);
     error_set(error, HEDDLE_BAD_ARGUMENT, "input '%s' has shape [%s]; it takes [%s]", input->name,
@@ -172,6 +176,43 @@ static enum heddle_status copy_ints(const struct pattern_input *input,
     return HEDDLE_OK;
 }
 
+static int64_t int_at(const struct heddle_input *given, int64_t at) {
+    return given->element == HEDDLE_INT32 ? ((const int32_t *)given->data)[at]
+                                          : ((const int64_t *)given->data)[at];
+}
+
+// Lists of elements, [.., room], in any order and as often as they like, -1 where there is none ->
+// a table of bytes, [.., tokens].
+static enum heddle_status fill_set(const struct pattern_input *input,
+                                   const struct heddle_input *given, uint8_t *out, int64_t lists,
+                                   int64_t tokens, struct error *error) {
+    int64_t room = given->shape[given->rank - 1];
+    for (int64_t at = 0; at < lists * room; at++) {
+        int64_t element = int_at(given, at);
+        if (element < -1 || element >= tokens)
+            return error_set(error, HEDDLE_BAD_ARGUMENT,
+                             "input set '%s' holds %" PRId64 " as element %" PRId64
+                             " of list %" PRId64 "; it takes 0 to %" PRId64
+                             " (there are as many tokens), and -1 where there is none",
+                             input->name, element, at % room, at / room, tokens - 1);
+        if (element >= 0)
+            out[at / room * tokens + element] = 1;
+    }
+    return HEDDLE_OK;
+}
+
+static enum heddle_status bind_set(struct plan *plan, const struct pattern_input *input,
+                                   const struct heddle_input *given, struct abi_array *array,
+                                   int64_t count, struct error *error) {
+    uint8_t *data = ARENA_ARRAY(&plan->arena, uint8_t, (size_t)count + 1);
+    int64_t tokens = array->extent[array->index_count - 1];
+    array->data = data;
+    enum heddle_status status = fill_set(input, given, data, count / tokens, tokens, error);
+    if (status == HEDDLE_OK)
+        build_levels(plan, array, ABI_BYTE);
+    return status;
+}
+
 static void include(struct abi_pair *range, double x) {
     range->least = x < range->least ? x : range->least;
     range->greatest = x > range->greatest ? x : range->greatest;
@@ -207,6 +248,10 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
         status = bind_check_input(plan, input, given, array, error);
     if (status != HEDDLE_OK)
         return status;
+    if (out_range)
+        *out_range = (struct abi_pair){0, 1};
+    if (pattern_is_set(input))
+        return bind_set(plan, input, given, array, count, error);
     void *data = arena_array(&plan->arena, (size_t)count + 1, sizeof(int32_t));
     array->data = data;
     if (input->type == TYPE_INT)

@@ -25,6 +25,7 @@ static double weight(const struct counting *c, const struct expr *node) {
     case OP_BITS:
     case OP_INPUT:
     case OP_MAP:
+    case OP_MEMBER:
         return 8.0 * turns;
     default:
         return turns;

@@ -113,7 +113,9 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
     if (node->op == OP_MAP)
         n += r->plan->program->pattern->input_count;
     const struct abi_array *array = &r->plan->launch.env.arrays[n];
-    for (int i = 0; i < node->arity; i++) {
+    int checked =
+        node->arity - (node->op == OP_MEMBER); // what is outside of a set's table is no element
+    for (int i = 0; i < checked; i++) {
         lo[i] = args[i].lo.i;
         hi[i] = args[i].hi.i;
         if (lo[i] < 0 || hi[i] >= array->extent[i]) {
@@ -125,7 +127,7 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
             return node->type == TYPE_BOOL ? undecided() : interval(0, 0);
         }
     }
-    if (node->op == OP_MAP)
+    if (node->type == TYPE_BOOL)
         return undecided();
     const struct abi_pair *ever = r->plan->input_ranges ? &r->plan->input_ranges[n] : NULL;
     if (ever && node->type == TYPE_REAL)

@@ -93,14 +93,19 @@ static LLVMValueRef array_offset(struct mask_walk *w, LLVMValueRef array, const 
     return offset.v;
 }
 
-static LLVMValueRef array_element(struct mask_walk *w, const struct expr *node, const aval *args) {
+static LLVMValueRef array_of(struct mask_walk *w, const struct expr *node) {
     struct cpu_emit *e = w->e;
-    LLVMBuilderRef b = e->unit->builder;
     int64_t number = node->payload.ref.index;
     if (node->op == OP_MAP)
         number += e->spec->pattern->input_count;
-    LLVMValueRef array = llvm_byte_offset(e->unit, CPU_FIELD(e, env.arrays, e->unit->ptr),
-                                          cpu_const(e, number * (int64_t)sizeof(struct abi_array)));
+    return llvm_byte_offset(e->unit, CPU_FIELD(e, env.arrays, e->unit->ptr),
+                            cpu_const(e, number * (int64_t)sizeof(struct abi_array)));
+}
+
+static LLVMValueRef array_element(struct mask_walk *w, const struct expr *node, const aval *args) {
+    struct cpu_emit *e = w->e;
+    LLVMBuilderRef b = e->unit->builder;
+    LLVMValueRef array = array_of(w, node);
     LLVMValueRef data =
         llvm_load_field(e->unit, array, offsetof(struct abi_array, data), e->unit->ptr, "data");
     LLVMValueRef offset = array_offset(w, array, args, node->arity);
@@ -113,6 +118,19 @@ static LLVMValueRef array_element(struct mask_walk *w, const struct expr *node, 
     if (node->type == TYPE_REAL)
         return LLVMBuildFPCast(b, x, shaped_like(w->alg.real, x), "");
     return LLVMBuildIntCast2(b, x, shaped_like(w->alg.integer, x), true, "");
+}
+
+// In a set: a byte of its table, and no element outside of that.
+static LLVMValueRef member(struct mask_walk *w, const struct expr *node, const aval *args) {
+    struct cpu_emit *e = w->e;
+    struct alg *alg = &w->alg.alg;
+    aval x = args[node->arity - 1];
+    LLVMValueRef array = array_of(w, node);
+    size_t at = offsetof(struct abi_array, extent) + 8 * (size_t)(node->arity - 1);
+    LLVMValueRef extent = llvm_load_field(e->unit, array, at, e->unit->i64, "extent");
+    aval inside = a2(alg, ALG_B_AND, a2(alg, ALG_I_LE, a_int(alg, 0), x),
+                     a2(alg, ALG_I_LT, x, (aval){.v = index_value(w, extent)}));
+    return a2(alg, ALG_B_AND, inside, (aval){.v = array_element(w, node, args)}).v;
 }
 
 static LLVMValueRef table_element(struct mask_walk *w, const struct expr *node, aval index) {
@@ -160,6 +178,8 @@ static LLVMValueRef leaf(struct mask_walk *w, const struct expr *node, const ava
         return table_element(w, node, args[0]);
     case OP_SCORE:
         return w->score;
+    case OP_MEMBER:
+        return member(w, node, args);
     default: // OP_INPUT, OP_MAP
         return array_element(w, node, args);
     }

@@ -105,12 +105,12 @@ static LLVMValueRef array_of(struct leaves *leaves, const struct expr *node) {
 static aval load_element(struct leaves *leaves, const struct expr *node, LLVMValueRef data,
                          aval at) {
     struct llvm_unit *unit = leaves->unit;
-    LLVMTypeRef type = node->op == OP_MAP        ? unit->i8
+    LLVMTypeRef type = node->type == TYPE_BOOL   ? unit->i8
                        : node->type == TYPE_REAL ? unit->f32
                                                  : unit->i32;
     LLVMValueRef raw =
         LLVMBuildLoad2(unit->builder, type, llvm_element(unit, type, data, at.v), "");
-    if (node->op == OP_MAP)
+    if (node->type == TYPE_BOOL)
         return val(LLVMBuildICmp(unit->builder, LLVMIntNE, raw, llvm_int(unit->i8, 0), ""));
     if (node->type == TYPE_REAL)
         return val(LLVMBuildFPExt(unit->builder, raw, unit->f64, ""));
@@ -130,6 +130,21 @@ static aval read_array(struct leaves *leaves, const struct expr *node, const ava
     LLVMValueRef data =
         llvm_load_field(unit, array, offsetof(struct abi_array, data), unit->ptr, "");
     return load_element(leaves, node, data, at);
+}
+
+// Of a set's table, whose last index is the element: does it reach so far?
+static aval in_table(struct leaves *leaves, const struct expr *node, aval x) {
+    struct alg *alg = &leaves->alg.alg;
+    size_t offset =
+        offsetof(struct abi_array, extent) + (size_t)(node->arity - 1) * sizeof(int64_t);
+    aval extent =
+        val(llvm_load_field(leaves->unit, array_of(leaves, node), offset, leaves->unit->i64, ""));
+    return a2(alg, ALG_B_AND, a2(alg, ALG_I_LE, a_int(alg, 0), x), a2(alg, ALG_I_LT, x, extent));
+}
+
+static aval point_member(struct leaves *leaves, const struct expr *node, const aval *args) {
+    aval inside = in_table(leaves, node, args[node->arity - 1]);
+    return a2(&leaves->alg.alg, ALG_B_AND, inside, read_array(leaves, node, args));
 }
 
 static void store_index(struct leaves *leaves, int64_t slot, aval value) {
@@ -156,7 +171,7 @@ static void range_array(struct leaves *leaves, const struct expr *node, const st
         store_index(leaves, ABI_INDICES + i,
                     i < node->arity ? args[i].hi : a_int(&leaves->alg.alg, 0));
     }
-    int64_t element = node->op == OP_MAP        ? ABI_BYTE
+    int64_t element = node->type == TYPE_BOOL   ? ABI_BYTE
                       : node->type == TYPE_REAL ? ABI_FLOAT32
                                                 : ABI_INT32;
     LLVMValueRef his =
@@ -171,12 +186,28 @@ static void range_array(struct leaves *leaves, const struct expr *node, const st
     LLVMTypeRef read = node->type == TYPE_REAL ? unit->f64 : unit->i64;
     aval least = val(llvm_load_field(unit, result, 0, read, ""));
     aval greatest = val(llvm_load_field(unit, result, sizeof(int64_t), read, ""));
-    if (node->op == OP_MAP) {
+    if (node->type == TYPE_BOOL) {
         aval zero = a_int(&leaves->alg.alg, 0);
         least = a2(&leaves->alg.alg, ALG_I_LT, zero, least);
         greatest = a2(&leaves->alg.alg, ALG_I_LT, zero, greatest);
     }
     *out = (struct box){least, greatest, 1, 0};
+}
+
+// All of the box are members, and any: where it leaves the table there are none.
+static void range_member(struct leaves *leaves, const struct expr *node, const struct box *args,
+                         struct box *out) {
+    struct alg *alg = &leaves->alg.alg;
+    const struct box *x = &args[node->arity - 1];
+    aval low_inside = in_table(leaves, node, x->lo), high_inside = in_table(leaves, node, x->hi);
+    aval before = a2(alg, ALG_I_LT, x->hi, a_int(alg, 0));
+    range_array(leaves, node, args, out);
+    out->lo = a2(alg, ALG_B_AND, out->lo, a2(alg, ALG_B_AND, low_inside, high_inside));
+    // Past the table on one side only; `lo` past its end is outside with all that follow it.
+    aval past =
+        a2(alg, ALG_B_AND, a2(alg, ALG_I_LE, a_int(alg, 0), x->lo), a1(alg, ALG_B_NOT, low_inside));
+    aval outside = a2(alg, ALG_B_OR, before, past);
+    out->hi = a2(alg, ALG_B_AND, out->hi, a1(alg, ALG_B_NOT, outside));
 }
 
 // A table at an index that varies within the box: the least and greatest of all heads.
@@ -221,6 +252,8 @@ static void box_leaf(struct expr_walk *walk, const struct expr *node, const stru
         *out = leaves->place[node->payload.ref.side][node->payload.ref.index];
     else if (node->op == OP_TABLE)
         range_table(leaves, node, &args[0], out);
+    else if (node->op == OP_MEMBER)
+        range_member(leaves, node, args, out);
     else
         range_array(leaves, node, args, out);
 }
@@ -235,6 +268,8 @@ static aval point_leaf(struct expr_walk *walk, const struct expr *node, const av
     if (node->op == OP_TABLE)
         return load_slot(leaves, table_slots(leaves, node), clamped(leaves, args[0], heads(leaves)),
                          node->type);
+    if (node->op == OP_MEMBER)
+        return point_member(leaves, node, args);
     return read_array(leaves, node, args);
 }
 

@@ -53,6 +53,19 @@ static LLVMValueRef array_element(struct sm90_walk *w, const struct expr *node, 
     return node->type == TYPE_REAL ? LLVMBuildFPCast(e->b, x, w->alg.real, "") : index_value(w, x);
 }
 
+// In a set: a byte of its table, and no element outside of that.
+static LLVMValueRef member(struct sm90_walk *w, const struct expr *node, const aval *args) {
+    struct alg *alg = &w->alg.alg;
+    aval x = args[node->arity - 1];
+    int64_t at = sm90_arrays_at(w->e->pattern) +
+                 node->payload.ref.index * (int64_t)sizeof(struct sm90_array) +
+                 (int64_t)offsetof(struct sm90_array, extent) + 8 * (node->arity - 1);
+    aval extent = {.v = index_value(w, sm90_arg_at(w->e, at, w->e->unit->i64))};
+    aval inside =
+        a2(alg, ALG_B_AND, a2(alg, ALG_I_LE, a_int(alg, 0), x), a2(alg, ALG_I_LT, x, extent));
+    return a2(alg, ALG_B_AND, inside, (aval){.v = array_element(w, node, args)}).v;
+}
+
 static LLVMValueRef table_element(struct sm90_walk *w, const struct expr *node, aval index) {
     struct sm90_emit *e = w->e;
     LLVMTypeRef i64 = e->unit->i64;
@@ -102,6 +115,8 @@ static LLVMValueRef leaf(struct sm90_walk *w, const struct expr *node, const ava
                            sm90_box_field(e, w->item, offsetof(struct sm90_box, residue), number));
     case OP_DILATION:
         return index_value(w, SM90_ARG_AT(e, dilation, number, i64));
+    case OP_MEMBER:
+        return member(w, node, args);
     default: // OP_INPUT, OP_MAP
         return array_element(w, node, args);
     }

@@ -33,6 +33,7 @@ static bool is_dear(enum op op) {
     case OP_COUNT:
     case OP_INPUT:
     case OP_MAP:
+    case OP_MEMBER:
     case OP_TABLE:
     case OP_LOG2:
     case OP_BITS:

@@ -160,7 +160,7 @@ static enum heddle_status upload_arrays(struct cuda_plan *c, struct error *error
         const struct abi_array *from = &c->plan->launch.env.arrays[i];
         struct sm90_array array;
         CUdeviceptr at;
-        size_t bytes = i < pattern->input_count ? 4 : 1;
+        size_t bytes = cuda_planner_element(pattern, i) == ABI_BYTE ? 1 : 4;
         for (int n = 0; n < ABI_INDICES; n++) {
             array.extent[n] = from->extent[n];
             bytes *= (size_t)from->extent[n];

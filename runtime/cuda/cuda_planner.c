@@ -84,9 +84,9 @@ static enum heddle_status make_room(struct cuda_planner *p, struct error *error)
 // ---- what the planner reads ---------------------------------------------------------------------
 
 enum abi_element cuda_planner_element(const struct pattern *pattern, int array) {
-    return array >= pattern->input_count              ? ABI_BYTE
-           : pattern->inputs[array].type == TYPE_REAL ? ABI_FLOAT32
-                                                      : ABI_INT32;
+    return array >= pattern->input_count || pattern_is_set(&pattern->inputs[array]) ? ABI_BYTE
+           : pattern->inputs[array].type == TYPE_REAL                               ? ABI_FLOAT32
+                                                                                    : ABI_INT32;
 }
 
 static int array_count(const struct cuda_planner *p) {

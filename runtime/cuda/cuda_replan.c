@@ -77,6 +77,10 @@ static enum heddle_status find_input(const struct plan *plan, const struct heddl
     if (n == pattern->input_count)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
                          pattern->name, given->name);
+    if (pattern_is_set(&pattern->inputs[n]))
+        return error_set(error, HEDDLE_BAD_ARGUMENT,
+                         "input set '%s' is fixed when the plan is made: make another plan",
+                         given->name);
     if (!given->on_device)
         return error_set(error, HEDDLE_BAD_ARGUMENT,
                          "input '%s' is in the host's memory: plans are made again from the GPU's "

@@ -132,7 +132,11 @@ struct heddle_param { // a scalar (count 1) or a per-head table (count heads, or
 
 enum heddle_element { HEDDLE_INT32 = 0, HEDDLE_INT64, HEDDLE_FLOAT32 };
 
-struct heddle_input { // an `input` array, row-major over its declared indices
+// An `input` array, row-major over its declared indices. An `input set` has lists of its elements:
+// int32 or int64, [declared indices, room], each of any length up to the room, 0 too, in any order,
+// repeated or not; -1 stands where there is none. Elements are 0 to tokens - 1, others are a
+// HEDDLE_BAD_ARGUMENT. A set is fixed when the plan is made (heddle_replan refuses it).
+struct heddle_input {
     const char *name;
     const void *data; // borrowed while the call lasts: the plan keeps a copy
     enum heddle_element element;

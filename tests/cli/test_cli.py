@@ -173,6 +173,25 @@ def test_input_errors(cli):
         with open(os.path.join(cli.folder, "cut.npy"), "wb") as file:
             file.write(data[:length])
         cli.error(3, *documents, "doc=cut.npy")
+
+
+def test_input_sets(cli):
+    """Lists of elements: any room, any order, repeats and gaps; what no set of tokens has is refused."""
+    problem = ["run", pattern_file("vertical_slash"), "--axes", "i=8", "--heads", "2", "--verify"]
+    def run(columns, call=cli.out, *expected):
+        return call(*expected, *problem, "--input", f"columns={cli.npy('columns.npy', columns)}",
+                    "--input", f"diagonals={cli.npy('diagonals.npy', np.zeros((2, 1), np.int32))}")
+    for columns in (np.zeros((2, 0), np.int32), np.full((2, 3), -1), np.array([[7, -1, 0, 7]] * 2)):
+        assert "all 16 rows" in run(columns)
+    for status, columns, words in (
+            (2, np.array([[0, 1], [2, 8]]), "'columns' holds 8 as element 1 of list 1; it takes 0 to 7"),
+            (2, np.array([[-2], [0]]), "'columns' holds -2 as element 0 of list 0"),
+            (3, np.zeros((3, 1), np.int32), "needs [2, any]"), (3, np.zeros(2, np.int32), "needs [2, any]"),
+            (3, np.zeros((2, 1), np.float32), "takes int32 or int64")):
+        assert words in run(columns, cli.error, status), words
+
+
+def test_missing_files(cli):
     cli.error(3, "run", "missing.heddle", "--axes", "i=8")
     cli.error(3, "check", "missing.heddle")
     cli.error(3, "run", WINDOW, "--axes", "i=8", "--out", "no/such/folder.npy")

@@ -140,31 +140,56 @@ static void radial_code(struct maker *m) {
     add_reals(m->p, "decay", 1)[0] = decays[upto(m, 0, 4)];
 }
 
+// The array for another input, of zeros.
+static void *add_input(struct device_problem *p, const char *name, bool wide, int64_t rows,
+                       int64_t columns) {
+    int number = p->problem.input_count++;
+    p->input_data[number] = calloc((size_t)(rows * columns) + 1, sizeof(int64_t));
+    assert(p->input_data[number]);
+    p->inputs[number] = (struct heddle_input){.name = name,
+                                              .data = p->input_data[number],
+                                              .element = wide ? HEDDLE_INT64 : HEDDLE_INT32,
+                                              .rank = 2,
+                                              .shape = {rows, columns}};
+    return p->input_data[number];
+}
+
+static void put(void *data, bool wide, int64_t at, int64_t value) {
+    if (wide)
+        ((int64_t *)data)[at] = value;
+    else
+        ((int32_t *)data)[at] = (int32_t)value;
+}
+
 // In one piece, numbered in any order, or all mixed up.
 static void documents(struct maker *m) {
     int64_t longest = ONE_OF(m->random, 5, 40, 150);
     bool mixed = upto(m, 0, 9) < 3, wide = upto(m, 0, 1);
-    struct device_problem *p = m->p;
     int64_t left = 0, document = 0;
-    p->input_data = calloc((size_t)m->keys, sizeof(int64_t));
-    assert(p->input_data);
+    void *data = add_input(m->p, "doc", wide, 1, m->keys);
+    m->p->inputs[0].rank = 1;
+    m->p->inputs[0].shape[0] = m->keys;
     for (int64_t i = 0; i < m->keys; i++, left--) {
         if (left == 0) {
             left = upto(m, 1, longest);
             document = upto(m, -1000, 1000);
         }
-        int64_t value = mixed ? upto(m, -2, 3) : document;
-        if (wide)
-            ((int64_t *)p->input_data)[i] = value;
-        else
-            ((int32_t *)p->input_data)[i] = (int32_t)value;
+        put(data, wide, i, mixed ? upto(m, -2, 3) : document);
     }
-    p->input = (struct heddle_input){.name = "doc",
-                                     .data = p->input_data,
-                                     .element = wide ? HEDDLE_INT64 : HEDDLE_INT32,
-                                     .rank = 1,
-                                     .shape = {m->keys}};
-    p->problem.input_count = 1;
+}
+
+// Lists of tokens in any order, some several times, with gaps; each may be empty.
+static void lists(struct maker *m, const char *name) {
+    int64_t room = ONE_OF(m->random, 0, 1, 7, 60);
+    bool wide = upto(m, 0, 1);
+    void *data = add_input(m->p, name, wide, m->heads, room);
+    for (int64_t i = 0; i < m->heads * room; i++)
+        put(data, wide, i, upto(m, 0, 3) == 0 ? -1 : upto(m, 0, m->keys - 1));
+}
+
+static void vertical_slash(struct maker *m) {
+    lists(m, "columns");
+    lists(m, "diagonals");
 }
 
 // Small slopes: far keys must not vanish from the output.
@@ -204,6 +229,7 @@ static const struct {
     {"neighborhood3d", 3, neighborhood},
     {"radial", 3, radial},
     {"radial_code", 3, radial_code},
+    {"vertical_slash", 1, vertical_slash},
 };
 
 int pattern_count(void) {
@@ -228,7 +254,7 @@ static void begin(struct device_problem *p, int number) {
     p->options.struct_bytes = sizeof p->options;
     p->problem = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
     p->problem.params = p->params;
-    p->problem.inputs = &p->input;
+    p->problem.inputs = p->inputs;
 }
 
 void problem_plain(struct device_problem *p, const char *pattern, const int64_t *sizes) {
@@ -306,8 +332,10 @@ void problem_random(struct device_problem *p, int number, int64_t tokens, bool w
 }
 
 void problem_finish(struct device_problem *p) {
-    free(p->input_data);
-    p->input_data = NULL;
+    for (int i = 0; i < 2; i++) {
+        free(p->input_data[i]);
+        p->input_data[i] = NULL;
+    }
 }
 
 // ---- text ---------------------------------------------------------------------------------------

@@ -19,8 +19,8 @@ struct device_problem { // points into itself: not to be copied
     struct heddle_param params[MOST_PARAMS];
     int64_t ints[MOST_PARAMS][MOST_HEADS];
     double reals[MOST_PARAMS][MOST_HEADS];
-    struct heddle_input input;
-    void *input_data; // owned
+    struct heddle_input inputs[2];
+    void *input_data[2]; // owned
 };
 
 int pattern_count(void);

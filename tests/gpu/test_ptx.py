@@ -27,7 +27,7 @@ import runner
 GRIDS = {1: "4096", 2: "64,64", 3: "16,32,32"}
 PATTERNS = ("full", "causal", "window", "sink_window", "strided", "dilated", "power", "setrec",
             "spans", "alibi", "neighborhood1d", "neighborhood2d", "neighborhood3d", "radial",
-            "radial_code", "documents")
+            "radial_code", "documents", "vertical_slash")
 DIMS = (8, 32, 40, 64, 96, 100, 128, 192, 256)
 SOME = [(p, 128, "bf16") for p in PATTERNS] + \
        [(p, d, "fp16") for p in ("window", "neighborhood2d") for d in DIMS if d != 128] + \
@@ -38,11 +38,15 @@ TALL = {("full", 32), ("full", 64)}
 
 
 def inputs_of(name, folder):
-    if name != "documents":
-        return []
-    path = os.path.join(folder, "doc.npy")
-    np.save(path, (np.arange(4096) // 500).astype(np.int32))
-    return ["--input", f"doc={path}"]
+    arrays = {"documents": {"doc": np.arange(4096) // 500},
+              "vertical_slash": {"columns": np.arange(0, 4096, 100)[None],
+                                 "diagonals": np.arange(200)[None]}}.get(name, {})
+    flags = []
+    for array, values in arrays.items():
+        path = os.path.join(folder, f"{array}.npy")
+        np.save(path, values.astype(np.int32))
+        flags += ["--input", f"{array}={path}"]
+    return flags
 
 
 def emit(heddle, name, dim, dtype, folder):

@@ -111,6 +111,14 @@ def documents(p):
     return (j <= i) & (doc[i] == doc[j])
 
 
+def vertical_slash(p):
+    # zoo-llm 1, the ideal mask
+    i, j = p.line()
+    columns, diagonals = (np.asarray(p.inputs[name])[p.head] for name in ("columns", "diagonals"))
+    return (j <= i) & (np.isin(j, columns[columns >= 0]) |
+                       np.isin(i - j, diagonals[diagonals >= 0]))
+
+
 def alibi(p):
     return causal(p)
 
@@ -265,7 +273,7 @@ def code_block_map(f, s, block, threshold, decay=1.0, sink=0):
 
 MASKS = {name: globals()[name] for name in (
     "full causal window sink_window dilated neighborhood1d neighborhood2d neighborhood3d strided "
-    "power spans radial radial_code documents alibi setrec").split()}
+    "power spans radial radial_code documents vertical_slash alibi setrec").split()}
 
 AXES = {"neighborhood1d": "x", "neighborhood2d": "yx", "neighborhood3d": "tyx",
         "radial": "tyx", "radial_code": "tyx"}

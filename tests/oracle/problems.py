@@ -125,6 +125,23 @@ def documents(p, rng):
     p.inputs["doc"] = doc.astype(one_of(rng, np.int32, np.int64))
 
 
+def lists(p, rng):
+    """One list of tokens a head, in rows as long as the longest: padded with -1, or empty."""
+    rows = [rng.choice(p.keys, size=upto(rng, 0, min(p.keys, one_of(rng, 0, 3, 40, p.keys))),
+                       replace=False) for _ in range(p.heads)]
+    room = max(map(len, rows)) + one_of(rng, 0, 1, 5)
+    table = np.full((p.heads, room), -1)
+    for h, row in enumerate(rows):
+        table[h, :len(row)] = np.sort(row)
+    if rng.random() < 0.3 and room:         # in any order, some several times
+        table = table[:, rng.integers(room, size=2 * room)]
+    return np.ascontiguousarray(table.astype(one_of(rng, np.int32, np.int64)))
+
+
+def vertical_slash(p, rng):
+    p.inputs.update(columns=lists(p, rng), diagonals=lists(p, rng))
+
+
 def alibi(p, rng):
     p.params["slope"] = [round(rng.random() * REAL_LIMIT, 4) for _ in range(p.heads)]
 
@@ -137,5 +154,6 @@ def setrec(p, rng):
 
 PARAMS = dict(window=window, sink_window=sink_window, dilated=dilated, neighborhood1d=neighborhood,
               neighborhood2d=neighborhood, neighborhood3d=neighborhood, strided=strided, power=power,
-              spans=spans, radial=radial, radial_code=radial_code, documents=documents, alibi=alibi,
+              spans=spans, radial=radial, radial_code=radial_code, documents=documents,
+              vertical_slash=vertical_slash, alibi=alibi,
               setrec=setrec)
