@@ -2,16 +2,19 @@
 // softmax of the one before, also where an item ends and the next begins:
 //
 // clang-format off
-//   first    S = Q.K0;                           softmax S -> P                (the block's first item)
+//   first    S = Q.K0;                           softmax S -> P                (nothing goes before)
 //   steady   S = Q.Kj  and O += P.V(j-1) together; softmax S -> P;  rescale O
 //   turn     S = Q'.K0 and O += P.Vn     together; softmax S -> P;  store O, begin another
-//   tail     O += P.Vn;                                           store O      (the block's last item)
+//   drain    O += P.Vn;                                           store O      (nothing follows)
 // clang-format on
 //
 // `steady` and `turn` issue their products before they ask what kind the tile is, so that nothing
 // waits for the answer. What follows exists twice, for full and for partial tiles; nothing of the
-// predicate is in the full ones. Items without keys are written as they are met, on the way to the
-// next with some.
+// predicate is in the full ones.
+//
+// Items without keys are written as they are met. A turn never goes past one: its buffer comes free
+// only when the item before last has been stored, which may be the one still in registers. So an
+// item that such an item or none follows is drained, and the next with keys begins like the first.
 #include "compiler/sm90/sm90_emit.h"
 
 struct state {          // what flows between tiles
@@ -75,6 +78,31 @@ static void branch_on(struct sm90_emit *e, LLVMValueRef flags, int flag, LLVMBas
                       LLVMBasicBlockRef no) {
     LLVMValueRef bit = LLVMBuildAnd(e->b, flags, sm90_i32(e, flag), "");
     LLVMBuildCondBr(e->b, LLVMBuildICmp(e->b, LLVMIntNE, bit, sm90_i32(e, 0), ""), yes, no);
+}
+
+// Where an item begins that no other goes before: phis of its number, and of tiles consumed.
+struct start {
+    LLVMBasicBlockRef block;
+    LLVMValueRef items, tiles;
+};
+
+// Leaves the builder where it was.
+static void make_start(struct consumer *c, struct start *out) {
+    struct sm90_emit *e = c->e;
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(e->b);
+    out->block = llvm_new_block(e->unit, "start");
+    LLVMPositionBuilderAtEnd(e->b, out->block);
+    out->items = LLVMBuildPhi(e->b, e->unit->i32, "from");
+    out->tiles = LLVMBuildPhi(e->b, e->unit->i32, "");
+    LLVMPositionBuilderAtEnd(e->b, here);
+}
+
+static void start_from(struct consumer *c, struct start *start, LLVMValueRef items,
+                       LLVMValueRef tiles) {
+    LLVMBasicBlockRef here = LLVMGetInsertBlock(c->e->b);
+    LLVMAddIncoming(start->items, &items, &here, 1);
+    LLVMAddIncoming(start->tiles, &tiles, &here, 1);
+    LLVMBuildBr(c->e->b, start->block);
 }
 
 // ---- one tile -----------------------------------------------------------------------------------
@@ -166,10 +194,10 @@ static void begin_output(struct consumer *c, struct state *state) {
         state->output[i] = LLVMConstReal(c->e->unit->f32, 0.0);
 }
 
-static void first_tile(struct consumer *c, LLVMValueRef items) {
+static void first_tile(struct consumer *c, LLVMValueRef items, LLVMValueRef tiles) {
     struct sm90_emit *e = c->e;
-    struct tile tile = {.items = items, .tiles = sm90_i32(e, 0), .partial = true};
-    struct state state = {.items = items, .tiles = sm90_i32(e, 1)};
+    struct tile tile = {.items = items, .tiles = tiles, .partial = true};
+    struct state state = {.items = items, .tiles = sm90_add_const(e, tiles, 1)};
     LLVMValueRef flags = await_keys(e, tile.tiles);
     issue_logits(c, &tile);
     tile.flags = state.flags = sm90_from_lane0(e, flags);
@@ -212,11 +240,23 @@ static void steady_tile(struct consumer *c, struct tile tile, struct state state
 
 // ---- items --------------------------------------------------------------------------------------
 
+// Waits for the record and the queries of item number `items`; gives its state.
+static LLVMValueRef await_item(struct sm90_emit *e, LLVMValueRef items) {
+    int buffers = e->shape.query_buffers;
+    LLVMValueRef buffer = sm90_stage(e, items, buffers);
+    sm90_wait(e, sm90_barrier_at(e, SM90_QUERY_FULL, buffer), sm90_parity(e, items, buffers));
+    return sm90_shared_load(e, sm90_item_record(e, items), 0);
+}
+
+static void begin_item(struct sm90_emit *e, LLVMValueRef items) {
+    struct sm90_item item = {sm90_item_record(e, items)};
+    sm90_fill_query_slots(e, &item);
+}
+
 // Walks to the next item that has keys, from number `from` on, writing those that have none. The
 // builder is left in the block where it is found; control goes to `none` when there is none.
 static LLVMValueRef find_item(struct consumer *c, LLVMValueRef from, LLVMBasicBlockRef none) {
     struct sm90_emit *e = c->e;
-    int buffers = e->shape.query_buffers;
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
     LLVMBasicBlockRef look = llvm_new_block(e->unit, "look");
     LLVMBasicBlockRef more = llvm_new_block(e->unit, "");
@@ -226,14 +266,12 @@ static LLVMValueRef find_item(struct consumer *c, LLVMValueRef from, LLVMBasicBl
     LLVMPositionBuilderAtEnd(e->b, look);
     LLVMValueRef items = LLVMBuildPhi(e->b, e->unit->i32, "items");
     LLVMAddIncoming(items, &from, &before, 1);
-    LLVMValueRef buffer = sm90_stage(e, items, buffers);
-    sm90_wait(e, sm90_barrier_at(e, SM90_QUERY_FULL, buffer), sm90_parity(e, items, buffers));
-    struct sm90_item item = {sm90_item_record(e, items)};
-    LLVMValueRef state = sm90_shared_load(e, item.record, 0);
+    LLVMValueRef state = await_item(e, items);
     branch_on(e, state, SM90_ITEM_NONE, none, more);
     LLVMPositionBuilderAtEnd(e->b, more);
     branch_on(e, state, SM90_ITEM_FILLED, found, empty);
     LLVMPositionBuilderAtEnd(e->b, empty);
+    LLVMValueRef buffer = sm90_stage(e, items, e->shape.query_buffers);
     sm90_arrive_warp(e, sm90_barrier_at(e, SM90_QUERY_READ, buffer));
     sm90_finish_item(e, items, NULL, NULL);
     LLVMValueRef next = sm90_add_const(e, items, 1);
@@ -241,7 +279,7 @@ static LLVMValueRef find_item(struct consumer *c, LLVMValueRef from, LLVMBasicBl
     LLVMAddIncoming(items, &next, &last, 1);
     LLVMBuildBr(e->b, look);
     LLVMPositionBuilderAtEnd(e->b, found);
-    sm90_fill_query_slots(e, &item);
+    begin_item(e, items);
     return items;
 }
 
@@ -257,7 +295,7 @@ static void turn_tile(struct consumer *c, struct tile tile, struct state done) {
     go_to_head(c, &next);
 }
 
-static void tail(struct consumer *c) {
+static void drain(struct consumer *c) {
     struct sm90_emit *e = c->e;
     struct state state = c->at;
     sm90_fence(e);
@@ -288,27 +326,39 @@ static void next_tile(struct consumer *c, LLVMValueRef items,
     }
 }
 
+// What follows an item's last tile: the next item at once, or a drain and another beginning.
+static void end_item(struct consumer *c, struct start *start) {
+    struct sm90_emit *e = c->e;
+    LLVMBasicBlockRef turn = llvm_new_block(e->unit, "turn");
+    LLVMBasicBlockRef last = llvm_new_block(e->unit, "drain");
+    LLVMValueRef next = sm90_add_const(e, c->at.items, 1);
+    branch_on(e, await_item(e, next), SM90_ITEM_FILLED, turn, last);
+    LLVMPositionBuilderAtEnd(e->b, turn);
+    begin_item(e, next);
+    next_tile(c, next, turn_tile);
+    LLVMPositionBuilderAtEnd(e->b, last);
+    drain(c);
+    start_from(c, start, next, c->at.tiles);
+}
+
 void sm90_consumer(struct sm90_emit *e, LLVMValueRef warpgroup) {
     struct consumer c = {.e = e, .warpgroup = warpgroup};
     LLVMBasicBlockRef end = llvm_new_block(e->unit, "done");
+    struct start start;
     sm90_set_registers(e, true, e->shape.consumer_registers);
-    LLVMValueRef items = find_item(&c, sm90_i32(e, 0), end);
-    LLVMBasicBlockRef start = LLVMGetInsertBlock(e->b);
+    make_start(&c, &start);
+    start_from(&c, &start, sm90_i32(e, 0), sm90_i32(e, 0));
     make_head(&c);
-    LLVMPositionBuilderAtEnd(e->b, start);
-    first_tile(&c, items);
+    LLVMPositionBuilderAtEnd(e->b, start.block);
+    first_tile(&c, find_item(&c, start.items, end), start.tiles);
 
     LLVMPositionBuilderAtEnd(e->b, c.head);
     LLVMBasicBlockRef more = llvm_new_block(e->unit, "more");
-    LLVMBasicBlockRef turn = llvm_new_block(e->unit, "turn");
-    LLVMBasicBlockRef last = llvm_new_block(e->unit, "tail");
-    branch_on(e, c.at.flags, SM90_FLAG_LAST, turn, more);
+    LLVMBasicBlockRef ended = llvm_new_block(e->unit, "ended");
+    branch_on(e, c.at.flags, SM90_FLAG_LAST, ended, more);
     LLVMPositionBuilderAtEnd(e->b, more);
     next_tile(&c, c.at.items, steady_tile);
-    LLVMPositionBuilderAtEnd(e->b, turn);
-    next_tile(&c, find_item(&c, sm90_add_const(e, c.at.items, 1), last), turn_tile);
-    LLVMPositionBuilderAtEnd(e->b, last);
-    tail(&c);
-    LLVMBuildBr(e->b, end);
+    LLVMPositionBuilderAtEnd(e->b, ended);
+    end_item(&c, &start);
     LLVMPositionBuilderAtEnd(e->b, end);
 }

@@ -52,6 +52,19 @@ def make_case(name, index, seed):
     return problem, shape
 
 
+# Several items for each block of a GPU, most or all of them without keys, which random problems of
+# some hundred tokens do not have: a block then ends one item, walks over many that are empty, and
+# begins another.
+LONG_QUEUES = (("causal", "--axes", "i=500", "--queries", "60000"),
+               ("window", "--axes", "i=65536", "--param", "before=0"),
+               ("window", "--axes", "i=65536", "--param", "before=1"))
+
+
+def long_queue(heddle, problem, dim):
+    runner.call([heddle, "run", runner.pattern_file(problem[0]), *problem[1:], "--heads", "2", "--dim",
+                 str(dim), "--dtype", "bf16", "--target", "cuda", "--verify"])
+
+
 def main():
     args = runner.case_parser(cases=6, jobs=4).parse_args()
     if not has_gpu(args.heddle):
@@ -61,6 +74,10 @@ def main():
     runner.announce(args)
     tests = runner.Runner()
     tests.parallel(attention.cases(args, make_case, "bf16"), args.jobs)
+    if args.pattern is None:
+        tests.parallel([(f"long queue, {' '.join(p)}, dim {d}",
+                         lambda p=p, d=d: long_queue(args.heddle, p, d))
+                        for p in LONG_QUEUES for d in (64, 100, 128, 256)], args.jobs)
     return tests.finish()
 
 
