@@ -53,7 +53,7 @@ static bool sample(struct search *search, struct plan_candidate *out) {
     int64_t sampled = items < SAMPLE_ITEMS ? items : SAMPLE_ITEMS;
     double rows = 0.0, count = (double)sampled;
     for (int64_t i = 0; i < sampled; i++) {
-        int64_t number = sampled < items ? i * (items / sampled) + (items / sampled) / 2 : i;
+        int64_t number = (2 * i + 1) * items / (2 * sampled);
         struct abi_query_box box = lists_box(plan, number % boxes);
         struct piece_list list;
         struct tile_count tiles =
