@@ -118,7 +118,7 @@ static double size_share(const struct plan *plan, const struct constants *c, dou
     return share > 1.0 ? share * c->wide : share + c->narrow * (1.0 - share);
 }
 
-// What a mask adds to a tile of the most keys, in full ones. Its instructions do not depend on the
+// What a mask adds to a tile of key_rows keys, in full ones. Its instructions do not depend on the
 // head dim; the H100's were measured at one.
 static double mask_cost(const struct plan *plan, const struct constants *c,
                         const struct mask_ops *ops) {

@@ -11,7 +11,7 @@
 #include <string.h>
 
 // To be raised when kernels change so much that what was measured with older ones says nothing.
-enum { KERNELS = 1 };
+enum { KERNELS = 2 };
 
 static const char folder_name[] = "tuned";
 

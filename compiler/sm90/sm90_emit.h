@@ -13,14 +13,13 @@
 
 enum { SM90_MAX_LOGITS = 128, SM90_MAX_OUTPUT = 128, SM90_MAX_WEIGHTS = 64, SM90_ROWS = 2 };
 
-// A tile's flags, in its record.
 // An item's record in shared memory, written by the scout (sm90_queue.c):
 //
 //   words   state, first run, end of runs, key_at, set of maps    (i32; ready with SM90_ITEM_FULL)
 //   head    its struct sm90_head                                   (with SM90_QUERY_FULL)
 //   box     its struct sm90_box
 //
-// It is read until the item is stored, when up to four more may have been written.
+// It is read until the item is stored, when up to three more may have been written.
 enum { SM90_ITEM_EMPTY, SM90_ITEM_FILLED, SM90_ITEM_NONE }; // NONE: there are no more
 enum {
     SM90_RECORD_BEGIN = 4,
@@ -32,6 +31,7 @@ enum {
     SM90_RECORD_BYTES = 128,
     SM90_ITEM_RECORDS = 8
 };
+// A tile's flags, in its record.
 enum { SM90_FLAG_PARTIAL = 1, SM90_FLAG_LAST = 2, SM90_FLAG_NEVER = 1 << 30 };
 
 struct sm90_emit {
@@ -220,8 +220,7 @@ struct sm90_mask_input {
 void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
                LLVMValueRef *logits);
 
-// ---- the sides (sm90_queue.c, _producer.c, _consumer.c, _output.c, _store.c, _writer.c)
-// ----------
+// ---- the sides (sm90_queue.c, sm90_producer.c, sm90_consumer.c, sm90_output.c, ...) -------------
 
 void sm90_producer(struct sm90_emit *e);
 void sm90_scout(struct sm90_emit *e);
