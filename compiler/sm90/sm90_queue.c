@@ -185,8 +185,8 @@ static void scout_end(struct scout *s) {
 }
 
 // With two query buffers an item is drawn when the queries of one have been read, not earlier: what
-// is drawn too soon cannot be taken over by a block that has time. With one that would leave no time
-// to look.
+// is drawn too soon cannot be taken over by a block that has time. With one that would leave no
+// time to look.
 void sm90_scout(struct sm90_emit *e) {
     struct scout s = {.e = e};
     LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
