@@ -40,6 +40,7 @@ static uint16_t encode(const struct format *format, double value) {
     return (uint16_t)(sign | (out < format->infinity ? out : format->infinity));
 }
 
+// A normal number's bits are shifted to their places in a double: the reference does little else.
 static double decode(const struct format *format, uint16_t bits) {
     uint16_t magnitude = bits & 0x7fff;
     double value;
@@ -47,13 +48,12 @@ static double decode(const struct format *format, uint16_t bits) {
         value = NAN;
     else if (magnitude == format->infinity)
         value = INFINITY;
-    else {
-        int exponent = magnitude >> format->mantissa;
-        int significand = magnitude & ((1 << format->mantissa) - 1);
-        if (exponent > 0)
-            significand += 1 << format->mantissa, exponent--;
-        value = ldexp(significand, exponent + format->least_exponent - format->mantissa);
-    }
+    else if (magnitude >> format->mantissa) {
+        uint64_t biased = (uint64_t)(1023 + format->least_exponent - 1) << 52;
+        uint64_t wide = biased + ((uint64_t)magnitude << (52 - format->mantissa));
+        memcpy(&value, &wide, sizeof value);
+    } else
+        value = ldexp(magnitude, format->least_exponent - format->mantissa);
     return bits & 0x8000 ? -value : value;
 }
 

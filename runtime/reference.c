@@ -256,11 +256,12 @@ static void judge(const struct plan *plan, const struct compared *rows,
 }
 
 enum heddle_status verify_tensors(const struct plan *plan, const struct heddle_tensors *tensors,
-                                  int64_t budget_pairs, uint64_t seed,
+                                  int64_t budget_products, uint64_t seed,
                                   struct verify_result *out_result, struct error *error) {
     struct verify_result result = {.tolerance = tolerance(plan->dtype)};
     result.rows_total = plan->batch * plan->heads * plan->queries;
-    int64_t affordable = budget_pairs / (plan->keys > 0 ? plan->keys : 1);
+    int64_t row_products = plan->keys * plan->dim;
+    int64_t affordable = budget_products / (row_products > 0 ? row_products : 1);
     affordable = affordable > 0 ? affordable : 1;
     result.rows = result.rows_total <= affordable ? result.rows_total : affordable;
 

@@ -21,12 +21,12 @@ struct verify_result {
     int64_t worst_batch, worst_head, worst_row; // where `error` was seen
 };
 
-// Compares o and lse with the reference: all rows when batch * heads * queries * keys <=
-// budget_pairs, else a random sample of rows (seeded) within the budget, at least one.
+// Compares o and lse with the reference: all rows when batch * heads * queries * keys * dim <=
+// budget_products, else a random sample of rows (seeded) within the budget, at least one.
 // error = max over rows of |o - ref|_2 / max(|ref|_2, 1e-3 * rms of all ref rows); exact rows with
 // no key must be 0 and -inf. lse may be NULL.
 enum heddle_status verify_tensors(const struct plan *plan, const struct heddle_tensors *tensors,
-                                  int64_t budget_pairs, uint64_t seed,
+                                  int64_t budget_products, uint64_t seed,
                                   struct verify_result *out_result, struct error *error);
 
 // dtype conversions shared by the command line, the reference and the tests.

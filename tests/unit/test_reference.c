@@ -93,11 +93,15 @@ Test(reference, empty_row_is_zero_and_minus_infinity) {
     cr_expect(out[0] == 0 && out[1] == 0 && row_lse == -INFINITY);
 }
 
-static struct verify_result verify(void) {
+static struct verify_result verify_within(int64_t budget_products) {
     struct verify_result result = {0};
     struct error error = {0};
-    cr_assert(verify_tensors(&plan, &tensors, 1 << 20, 1, &result, &error) == HEDDLE_OK);
+    cr_assert(verify_tensors(&plan, &tensors, budget_products, 1, &result, &error) == HEDDLE_OK);
     return result;
+}
+
+static struct verify_result verify(void) {
+    return verify_within(1 << 20);
 }
 
 static void fill_right_answer(void) {
@@ -152,6 +156,15 @@ Test(reference, strides_are_followed) {
     struct error error = {0};
     cr_assert(reference_row(&plan, &strided, 0, 0, 0, out, &row_lse, &error) == HEDDLE_OK);
     cr_expect(fabs(out[0] - 5) < 1e-6 && fabs(out[1] + 1) < 1e-6);
+}
+
+Test(reference, compares_the_rows_that_the_budget_allows) {
+    enum { ROW_PRODUCTS = KEYS * DIM };
+    fill_right_answer();
+    cr_expect(verify_within(HEADS * QUERIES * ROW_PRODUCTS).rows == HEADS * QUERIES);
+    cr_expect(verify_within(2 * ROW_PRODUCTS + 1).rows == 2);
+    cr_expect(verify_within(ROW_PRODUCTS - 1).rows == 1);
+    cr_expect(verify_within(1).rows_total == HEADS * QUERIES);
 }
 
 Test(dtype, every_16_bit_value_survives) {
