@@ -181,13 +181,13 @@ static int64_t int_at(const struct heddle_input *given, int64_t at) {
                                           : ((const int64_t *)given->data)[at];
 }
 
-// Lists of elements, [.., room], in any order and as often as they like, -1 where there is none ->
-// a table of bytes, [.., tokens].
-static enum heddle_status fill_set(const struct pattern_input *input,
-                                   const struct heddle_input *given, uint8_t *out, int64_t lists,
-                                   int64_t tokens, struct error *error) {
+// Numbers below this are elements of some list: how wide the set's table has to be.
+static enum heddle_status set_width(const struct pattern_input *input,
+                                    const struct heddle_input *given, int64_t numbers,
+                                    int64_t tokens, int64_t *out, struct error *error) {
     int64_t room = given->shape[given->rank - 1];
-    for (int64_t at = 0; at < lists * room; at++) {
+    *out = 1;
+    for (int64_t at = 0; at < numbers; at++) {
         int64_t element = int_at(given, at);
         if (element < -1 || element >= tokens)
             return error_set(error, HEDDLE_BAD_ARGUMENT,
@@ -195,22 +195,28 @@ static enum heddle_status fill_set(const struct pattern_input *input,
                              " of list %" PRId64 "; it takes 0 to %" PRId64
                              " (there are as many tokens), and -1 where there is none",
                              input->name, element, at % room, at / room, tokens - 1);
-        if (element >= 0)
-            out[at / room * tokens + element] = 1;
+        *out = element >= *out ? element + 1 : *out;
     }
     return HEDDLE_OK;
 }
 
+// Lists of elements, [.., room], in any order and as often as they like, -1 where there is none ->
+// a table of bytes, [.., width]; nothing beyond it is an element.
 static enum heddle_status bind_set(struct plan *plan, const struct pattern_input *input,
                                    const struct heddle_input *given, struct abi_array *array,
                                    int64_t count, struct error *error) {
-    uint8_t *data = ARENA_ARRAY(&plan->arena, uint8_t, (size_t)count + 1);
-    int64_t tokens = array->extent[array->index_count - 1];
+    int64_t *width = &array->extent[array->index_count - 1], tokens = *width;
+    int64_t room = given->shape[given->rank - 1], lists = count / tokens;
+    enum heddle_status status = set_width(input, given, lists * room, tokens, width, error);
+    if (status != HEDDLE_OK)
+        return status;
+    uint8_t *data = ARENA_ARRAY(&plan->arena, uint8_t, (size_t)(lists * *width) + 1);
+    for (int64_t at = 0; at < lists * room; at++)
+        if (int_at(given, at) >= 0)
+            data[at / room * *width + int_at(given, at)] = 1;
     array->data = data;
-    enum heddle_status status = fill_set(input, given, data, count / tokens, tokens, error);
-    if (status == HEDDLE_OK)
-        build_levels(plan, array, ABI_BYTE);
-    return status;
+    build_levels(plan, array, ABI_BYTE);
+    return HEDDLE_OK;
 }
 
 static void include(struct abi_pair *range, double x) {

@@ -191,6 +191,15 @@ def test_input_sets(cli):
         assert words in run(columns, cli.error, status), words
 
 
+
+def test_a_set_takes_the_room_of_its_elements(cli):
+    """Not of all tokens: lists of blocks name far fewer."""
+    blocks = cli.npy("blocks.npy", np.zeros((2, 512, 1), np.int32))
+    explained = json.loads(cli.out("explain", pattern_file("block_list"), "--axes", "i=32768", "--heads",
+                                   "2", "--input", f"blocks={blocks}", "--json"))
+    assert explained["plan_bytes"] < 8 << 20, explained["plan_bytes"]
+
+
 def test_missing_files(cli):
     cli.error(3, "run", "missing.heddle", "--axes", "i=8")
     cli.error(3, "check", "missing.heddle")

@@ -140,18 +140,25 @@ static void radial_code(struct maker *m) {
     add_reals(m->p, "decay", 1)[0] = decays[upto(m, 0, 4)];
 }
 
+enum { MOST_RANK = 3 };
+
 // The array for another input, of zeros.
-static void *add_input(struct device_problem *p, const char *name, bool wide, int64_t rows,
-                       int64_t columns) {
+static void *add_input(struct device_problem *p, const char *name, enum heddle_element element,
+                       int rank, const int64_t *shape) {
     int number = p->problem.input_count++;
-    p->input_data[number] = calloc((size_t)(rows * columns) + 1, sizeof(int64_t));
-    assert(p->input_data[number]);
-    p->inputs[number] = (struct heddle_input){.name = name,
-                                              .data = p->input_data[number],
-                                              .element = wide ? HEDDLE_INT64 : HEDDLE_INT32,
-                                              .rank = 2,
-                                              .shape = {rows, columns}};
+    struct heddle_input *input = &p->inputs[number];
+    int64_t count = 1;
+    *input = (struct heddle_input){.name = name, .element = element, .rank = rank};
+    assert(rank <= MOST_RANK);
+    for (int i = 0; i < rank; i++)
+        count *= input->shape[i] = shape[i];
+    input->data = p->input_data[number] = calloc((size_t)count + 1, sizeof(int64_t));
+    assert(input->data);
     return p->input_data[number];
+}
+
+static enum heddle_element int_element(bool wide) {
+    return wide ? HEDDLE_INT64 : HEDDLE_INT32;
 }
 
 static void put(void *data, bool wide, int64_t at, int64_t value) {
@@ -166,9 +173,7 @@ static void documents(struct maker *m) {
     int64_t longest = ONE_OF(m->random, 5, 40, 150);
     bool mixed = upto(m, 0, 9) < 3, wide = upto(m, 0, 1);
     int64_t left = 0, document = 0;
-    void *data = add_input(m->p, "doc", wide, 1, m->keys);
-    m->p->inputs[0].rank = 1;
-    m->p->inputs[0].shape[0] = m->keys;
+    void *data = add_input(m->p, "doc", int_element(wide), 1, &m->keys);
     for (int64_t i = 0; i < m->keys; i++, left--) {
         if (left == 0) {
             left = upto(m, 1, longest);
@@ -182,7 +187,8 @@ static void documents(struct maker *m) {
 static void lists(struct maker *m, const char *name) {
     int64_t room = ONE_OF(m->random, 0, 1, 7, 60);
     bool wide = upto(m, 0, 1);
-    void *data = add_input(m->p, name, wide, m->heads, room);
+    const int64_t shape[] = {m->heads, room};
+    void *data = add_input(m->p, name, int_element(wide), 2, shape);
     for (int64_t i = 0; i < m->heads * room; i++)
         put(data, wide, i, upto(m, 0, 3) == 0 ? -1 : upto(m, 0, m->keys - 1));
 }
@@ -190,6 +196,34 @@ static void lists(struct maker *m, const char *name) {
 static void vertical_slash(struct maker *m) {
     lists(m, "columns");
     lists(m, "diagonals");
+}
+
+static void token_list(struct maker *m) {
+    lists(m, "tokens");
+}
+
+enum { BLOCK = 64 };
+
+static int64_t block_count(const struct maker *m) {
+    return (m->keys + BLOCK - 1) / BLOCK;
+}
+
+static void block_list(struct maker *m) {
+    int64_t blocks = block_count(m), room = ONE_OF(m->random, 0, 1, 3, 9);
+    const int64_t shape[] = {m->heads, blocks, room};
+    bool wide = upto(m, 0, 1);
+    void *data = add_input(m->p, "blocks", int_element(wide), 3, shape);
+    for (int64_t i = 0; i < m->heads * blocks * room; i++)
+        put(data, wide, i, upto(m, -1, blocks - 1));
+    add_ints(m->p, "is_causal", 1)[0] = upto(m, 0, 1);
+}
+
+static void seer(struct maker *m) {
+    int64_t blocks = block_count(m);
+    const int64_t shape[] = {m->heads, blocks, blocks};
+    float *gate = add_input(m->p, "gate", HEDDLE_FLOAT32, 3, shape);
+    for (int64_t i = 0; i < m->heads * blocks * blocks; i++)
+        gate[i] = (float)upto(m, 0, 100) * 1e-4f;
 }
 
 // Small slopes: far keys must not vanish from the output.
@@ -230,6 +264,9 @@ static const struct {
     {"radial", 3, radial},
     {"radial_code", 3, radial_code},
     {"vertical_slash", 1, vertical_slash},
+    {"block_list", 1, block_list},
+    {"token_list", 1, token_list},
+    {"seer", 1, seer},
 };
 
 int pattern_count(void) {
@@ -294,13 +331,19 @@ static void pick_sizes(struct maker *m, int64_t tokens) {
     while (problem_keys(m->p) > tokens);
 }
 
+// Arrays that each query reads its own part of: there are none for queries before the first key.
+static bool reads_by_query(const char *pattern) {
+    return strcmp(pattern, "documents") == 0 || strcmp(pattern, "block_list") == 0 ||
+           strcmp(pattern, "seer") == 0;
+}
+
 // The last slices of the outermost axis, or, on a line, more queries than keys.
 static void pick_queries(struct maker *m) {
     const int64_t *sizes = m->p->problem.sizes;
     int64_t roll = upto(m, 0, 9), slice = m->keys / sizes[0];
     if (roll < 3)
         m->p->problem.queries = upto(m, 1, sizes[0]) * slice;
-    else if (roll < 4 && m->p->axes == 1 && strcmp(m->p->pattern, "documents") != 0)
+    else if (roll < 4 && m->p->axes == 1 && !reads_by_query(m->p->pattern))
         m->p->problem.queries = m->keys + upto(m, 1, 70);
 }
 

@@ -27,7 +27,7 @@ import runner
 GRIDS = {1: "4096", 2: "64,64", 3: "16,32,32"}
 PATTERNS = ("full", "causal", "window", "sink_window", "strided", "dilated", "power", "setrec",
             "spans", "alibi", "neighborhood1d", "neighborhood2d", "neighborhood3d", "radial",
-            "radial_code", "documents", "vertical_slash")
+            "radial_code", "documents", "vertical_slash", "block_list", "token_list", "seer")
 DIMS = (8, 32, 40, 64, 96, 100, 128, 192, 256)
 SOME = [(p, 128, "bf16") for p in PATTERNS] + \
        [(p, d, "fp16") for p in ("window", "neighborhood2d") for d in DIMS if d != 128] + \
@@ -40,11 +40,14 @@ TALL = {("full", 32), ("full", 64)}
 def inputs_of(name, folder):
     arrays = {"documents": {"doc": np.arange(4096) // 500},
               "vertical_slash": {"columns": np.arange(0, 4096, 100)[None],
-                                 "diagonals": np.arange(200)[None]}}.get(name, {})
+                                 "diagonals": np.arange(200)[None]},
+              "block_list": {"blocks": np.tile(np.arange(0, 64, 5), (1, 64, 1))},
+              "token_list": {"tokens": np.arange(0, 4096, 3)[None]},
+              "seer": {"gate": np.eye(64, dtype=np.float32)[None]}}.get(name, {})
     flags = []
     for array, values in arrays.items():
         path = os.path.join(folder, f"{array}.npy")
-        np.save(path, values.astype(np.int32))
+        np.save(path, values if values.dtype == np.float32 else values.astype(np.int32))
         flags += ["--input", f"{array}={path}"]
     return flags
 

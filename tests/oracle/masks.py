@@ -119,6 +119,31 @@ def vertical_slash(p):
                        np.isin(i - j, diagonals[diagonals >= 0]))
 
 
+def token_list(p):
+    _, j = p.line()
+    tokens = np.asarray(p.inputs["tokens"])[p.head]
+    return np.broadcast_to(np.isin(j, tokens[tokens >= 0]), (p.query_count, p.keys))
+
+
+def block_list(p):
+    # row by row: which blocks this block of queries names
+    lists, causal_too = np.asarray(p.inputs["blocks"])[p.head], p.param("is_causal", 0)
+    mask = np.zeros((p.query_count, p.keys), bool)
+    for row, i in enumerate(range(p.keys - p.query_count, p.keys)):
+        for block in set(lists[i // 64]) - {-1}:
+            mask[row, 64 * block:64 * block + 64] = True
+        if causal_too:
+            mask[row, i + 1:] = False
+    return mask
+
+
+def seer(p):
+    # zoo-llm 11 with a threshold, and the query's own block
+    i, j = p.line()
+    gate = np.asarray(p.inputs["gate"])[p.head].astype(float)[i // 64, j // 64]
+    return (j <= i) & ((gate > p.param("threshold", 0.005)) | (i // 64 == j // 64))
+
+
 def alibi(p):
     return causal(p)
 
@@ -273,7 +298,8 @@ def code_block_map(f, s, block, threshold, decay=1.0, sink=0):
 
 MASKS = {name: globals()[name] for name in (
     "full causal window sink_window dilated neighborhood1d neighborhood2d neighborhood3d strided "
-    "power spans radial radial_code documents vertical_slash alibi setrec").split()}
+    "power spans radial radial_code documents vertical_slash block_list token_list "
+    "seer alibi setrec").split()}
 
 AXES = {"neighborhood1d": "x", "neighborhood2d": "yx", "neighborhood3d": "tyx",
         "radial": "tyx", "radial_code": "tyx"}

@@ -5,6 +5,7 @@ import numpy as np
 
 from masks import Problem, axes_of
 
+BY_QUERY = ("documents", "block_list", "seer")     # inputs that each query reads its own part of
 REAL_LIMIT = 0.1     # of a random ALiBi slope: far keys must not vanish from the output
 
 
@@ -47,7 +48,7 @@ def pick_queries(name, problem, rng):
     slices, rest = problem.sizes[0], prod(problem.sizes[1:])
     if roll < 0.3:
         problem.queries = upto(rng, 1, slices) * rest
-    elif roll < 0.4 and len(problem.sizes) == 1 and name != "documents":
+    elif roll < 0.4 and len(problem.sizes) == 1 and name not in BY_QUERY:
         problem.queries = problem.keys + upto(rng, 1, 70)
 
 
@@ -142,6 +143,26 @@ def vertical_slash(p, rng):
     p.inputs.update(columns=lists(p, rng), diagonals=lists(p, rng))
 
 
+def token_list(p, rng):
+    p.inputs.update(tokens=lists(p, rng))
+
+
+def block_list(p, rng):
+    """Some blocks for each block of queries, in any order; rows without any."""
+    blocks = -(-p.keys // 64)
+    room = one_of(rng, 0, 1, upto(rng, 1, blocks), blocks + 3)
+    table = rng.integers(-1, blocks, size=(p.heads, blocks, room))
+    p.inputs["blocks"] = table.astype(one_of(rng, np.int32, np.int64))
+    p.params["is_causal"] = upto(rng, 0, 1)
+
+
+def seer(p, rng):
+    blocks = -(-p.keys // 64)
+    gate = rng.random((p.heads, blocks, blocks)).astype(np.float32)
+    p.params["threshold"] = one_of(rng, 0.25, 0.7, float(gate[0, 0, -1]), 1.5)
+    p.inputs["gate"] = gate
+
+
 def alibi(p, rng):
     p.params["slope"] = [round(rng.random() * REAL_LIMIT, 4) for _ in range(p.heads)]
 
@@ -155,5 +176,5 @@ def setrec(p, rng):
 PARAMS = dict(window=window, sink_window=sink_window, dilated=dilated, neighborhood1d=neighborhood,
               neighborhood2d=neighborhood, neighborhood3d=neighborhood, strided=strided, power=power,
               spans=spans, radial=radial, radial_code=radial_code, documents=documents,
-              vertical_slash=vertical_slash, alibi=alibi,
-              setrec=setrec)
+              vertical_slash=vertical_slash, token_list=token_list, block_list=block_list,
+              seer=seer, alibi=alibi, setrec=setrec)
