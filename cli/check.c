@@ -54,7 +54,7 @@ static int check_one(const struct check_args *args, const char *file, struct are
     options.import_dir_count = shipped_patterns_dir(shipped, sizeof shipped);
     if (!parse_consts(&args->consts, arena, &options))
         return EXIT_USAGE;
-    problem_find_file(file, path);
+    shipped_find_pattern(file, path);
     struct diags diags;
     struct error error = {0};
     struct pattern *pattern = NULL;

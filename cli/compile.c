@@ -4,6 +4,7 @@
 #include "compiler/pipeline.h"
 #include "dsl/check.h"
 #include "runtime/dump.h"
+#include "runtime/shipped.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -135,7 +136,7 @@ static int dump_ast_guarded(struct compile *compile, const struct source_text *s
 static int dump_ast(struct compile *compile, const char *file) {
     char path[4096];
     struct source_text source = {.path = path};
-    problem_find_file(file, path);
+    shipped_find_pattern(file, path);
     int status = read_source(&source);
     if (status == EXIT_DONE)
         status = dump_ast_guarded(compile, &source);

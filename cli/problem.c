@@ -11,7 +11,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #define MEMBER(name) offsetof(struct problem_args, name)
 
@@ -85,21 +84,6 @@ bool problem_plans_on_device(const struct problem_args *args) {
 
 // ---- the pattern ---------------------------------------------------------------------------
 
-void problem_find_file(const char *name, char *out) {
-    enum { ROOM = 4096 };
-    snprintf(out, ROOM, "%s", name);
-    char folder[ROOM - 300];
-    if (access(name, F_OK) == 0 || strchr(name, '/') || strlen(name) > 255 ||
-        !shipped_patterns_dir(folder, sizeof folder))
-        return;
-    size_t length = strlen(name);
-    bool has_suffix = length > 7 && strcmp(name + length - 7, ".heddle") == 0;
-    char shipped[ROOM];
-    snprintf(shipped, sizeof shipped, "%s/%s%s", folder, name, has_suffix ? "" : ".heddle");
-    if (access(shipped, R_OK) == 0)
-        memcpy(out, shipped, sizeof shipped);
-}
-
 bool parse_consts(const struct text_list *list, struct arena *arena,
                   struct check_options *out_options) {
     struct const_override *consts = ARENA_ARRAY(arena, struct const_override, list->count + 1);
@@ -120,7 +104,7 @@ bool parse_consts(const struct text_list *list, struct arena *arena,
 }
 
 int problem_load(struct problem *problem, const struct problem_args *args, const char *file) {
-    char path[4096], shipped[4096];
+    char path[PATTERN_PATH_ROOM], shipped[4096];
     const char *const import_dirs[] = {shipped};
     struct check_options options = {.pattern = args->pattern, .import_dirs = import_dirs};
     options.import_dir_count = shipped_patterns_dir(shipped, sizeof shipped);
@@ -128,7 +112,7 @@ int problem_load(struct problem *problem, const struct problem_args *args, const
     arena_init(&problem->arena, 0);
     if (!parse_consts(&args->consts, &problem->arena, &options))
         return EXIT_USAGE;
-    problem_find_file(file, path);
+    shipped_find_pattern(file, path);
     struct error error = {0};
     if (program_create(path, NULL, 0, &options, &problem->program, &error) != HEDDLE_OK)
         return fail(&error);

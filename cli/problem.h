@@ -41,9 +41,7 @@ struct problem {
 };
 
 // The three steps give exit statuses and explain failures on standard error.
-//
-// The file that `name` means: a path, or the name of a shipped pattern. `out` has room for 4096.
-void problem_find_file(const char *name, char *out);
+
 // What plans are made for: the target's kind, or cuda when --target says so.
 enum heddle_target problem_target(const struct problem *problem, const struct problem_args *args);
 // --planner device

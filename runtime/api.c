@@ -13,6 +13,7 @@
 #include "runtime/launch.h"
 #include "runtime/plan.h"
 #include "runtime/shipped.h"
+#include "runtime/struct_take.h"
 #include "runtime/threads.h"
 #include "runtime/tuned.h"
 
@@ -114,18 +115,28 @@ static enum heddle_status open_target(struct heddle_context *context, enum heddl
     return wanted == HEDDLE_TARGET_CUDA ? status : HEDDLE_OK;
 }
 
-enum heddle_status heddle_context_create(const struct heddle_context_options *options,
+// What is wrong with options, or NULL.
+static const char *context_fault(const struct heddle_context_options *options) {
+    if ((unsigned)options->target > HEDDLE_TARGET_CUDA || options->threads < 0)
+        return "heddle_context_create: an unknown target, or fewer than 0 threads";
+    if (options->import_dir_count < 0 || (options->import_dir_count && !options->import_dirs))
+        return "heddle_context_create: import_dir_count, but no import_dirs";
+    for (int i = 0; i < options->import_dir_count; i++)
+        if (!options->import_dirs[i])
+            return "heddle_context_create: one of import_dirs is missing";
+    return NULL;
+}
+
+enum heddle_status heddle_context_create(const struct heddle_context_options *given,
                                          struct heddle_context **out_context) {
-    static const struct heddle_context_options defaults = {.struct_bytes = sizeof defaults};
+    struct heddle_context_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
     if (!out_context)
         return bad_argument("heddle_context_create: no place for the context");
     *out_context = NULL;
-    if (!options)
-        options = &defaults;
-    if (options->struct_bytes != sizeof *options)
-        return bad_argument("heddle_context_create: struct_bytes is not that of this version");
-    if ((unsigned)options->target > HEDDLE_TARGET_CUDA || options->threads < 0)
-        return bad_argument("heddle_context_create: an unknown target, or fewer than 0 threads");
+    if (given && !struct_take(options, sizeof taken, given, sizeof taken))
+        return bad_argument("heddle_context_create: struct_bytes is of no version known here");
+    if (context_fault(options))
+        return bad_argument(context_fault(options));
     struct heddle_context *context = calloc(1, sizeof *context);
     if (!context)
         return no_memory();
@@ -169,16 +180,19 @@ const char *heddle_context_device_name(const struct heddle_context *context) {
 
 static enum heddle_status make_pattern(struct heddle_context *context, const char *path,
                                        const char *text, size_t length_bytes,
-                                       const struct heddle_pattern_options *options,
+                                       const struct heddle_pattern_options *given,
                                        struct heddle_pattern **out_pattern) {
-    static const struct heddle_pattern_options defaults = {.struct_bytes = sizeof defaults};
+    struct heddle_pattern_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
     if (!context || !path || !out_pattern)
         return bad_argument("heddle_pattern_load: a pointer is missing");
     *out_pattern = NULL;
-    if (!options)
-        options = &defaults;
-    if (options->struct_bytes != sizeof *options)
-        return bad_argument("heddle_pattern_load: struct_bytes is not that of this version");
+    if (given && !struct_take(options, sizeof taken, given, sizeof taken))
+        return bad_argument("heddle_pattern_load: struct_bytes is of no version known here");
+    if (options->const_count < 0 || (options->const_count && !options->consts))
+        return bad_argument("heddle_pattern_load: const_count, but no consts");
+    for (int i = 0; i < options->const_count; i++)
+        if (!options->consts[i].name || !options->consts[i].value)
+            return bad_argument("heddle_pattern_load: a constant without a name or a value");
     struct check_options check = {.pattern = options->name,
                                   .const_count = options->const_count,
                                   .import_dirs = (const char *const *)context->import_dirs,
@@ -203,7 +217,10 @@ static enum heddle_status make_pattern(struct heddle_context *context, const cha
 enum heddle_status heddle_pattern_load(struct heddle_context *context, const char *path,
                                        const struct heddle_pattern_options *options,
                                        struct heddle_pattern **out_pattern) {
-    return make_pattern(context, path, NULL, 0, options, out_pattern);
+    char found[PATTERN_PATH_ROOM];
+    if (path)
+        shipped_find_pattern(path, found);
+    return make_pattern(context, path ? found : NULL, NULL, 0, options, out_pattern);
 }
 
 enum heddle_status heddle_pattern_parse(struct heddle_context *context, const char *name,
@@ -278,13 +295,17 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
 
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
-                                      const struct heddle_problem *problem,
+                                      const struct heddle_problem *given,
                                       struct heddle_plan **out_plan) {
-    if (!context || !pattern || !problem || !out_plan)
+    struct heddle_problem taken, *problem = &taken;
+    if (!context || !pattern || !given || !out_plan)
         return bad_argument("heddle_plan_create: a pointer is missing");
     *out_plan = NULL;
-    if (problem->struct_bytes != sizeof *problem)
-        return bad_argument("heddle_plan_create: struct_bytes is not that of this version");
+    if (!struct_take(problem, sizeof taken, given, sizeof taken))
+        return bad_argument("heddle_plan_create: struct_bytes is of no version known here");
+    if (problem->param_count < 0 || (problem->param_count && !problem->params) ||
+        problem->input_count < 0 || (problem->input_count && !problem->inputs))
+        return bad_argument("heddle_plan_create: a count of params or inputs, but none of them");
     struct heddle_plan *plan = calloc(1, sizeof *plan);
     struct error error = {0};
     if (!plan)
@@ -308,15 +329,19 @@ void heddle_plan_destroy(struct heddle_plan *plan) {
 }
 
 void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info) {
-    out_info->queries = plan->plan->queries;
-    out_info->keys = plan->plan->keys;
-    out_info->computed_pairs = plan->gpu && plan->gpu->planner
-                                   ? plan->gpu->planner->first.computed_pairs
-                                   : plan->plan->counts.computed_pairs;
-    out_info->plan_bytes = plan->plan->counts.plan_bytes;
-    out_info->plan_ms = plan->plan->plan_ms;
-    out_info->compile_ms = plan->plan->compile_ms;
-    out_info->tuned = plan->plan->tuned;
+    const struct plan_counts *counts = &plan->plan->counts;
+    bool on_gpu = plan->gpu && plan->gpu->planner;
+    const struct heddle_plan_info info = {
+        .queries = plan->plan->queries,
+        .keys = plan->plan->keys,
+        .computed_pairs =
+            on_gpu ? plan->gpu->planner->first.computed_pairs : counts->computed_pairs,
+        .plan_bytes = counts->plan_bytes,
+        .plan_ms = plan->plan->plan_ms,
+        .compile_ms = plan->plan->compile_ms,
+        .tuned = plan->plan->tuned,
+    };
+    struct_give(out_info, &info, sizeof info, sizeof info);
 }
 
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
@@ -347,10 +372,14 @@ enum heddle_status heddle_plan_lists(struct heddle_plan *plan, void *stream,
                                      struct heddle_lists *out_lists) {
     if (!plan || !out_lists)
         return bad_argument("heddle_plan_lists: a pointer is missing");
-    if (out_lists->struct_bytes != sizeof *out_lists)
-        return bad_argument("heddle_plan_lists: struct_bytes is not that of this version");
+    struct heddle_lists lists = {0};
+    if (!struct_give(out_lists, &lists, sizeof lists, sizeof lists))
+        return bad_argument("heddle_plan_lists: struct_bytes is of no version known here");
     if (!plan->gpu)
         return bad_argument("heddle_plan_lists: plans of the CPU are made once");
     struct error error = {0};
-    return fail(&error, cuda_plan_lists(plan->gpu, stream, out_lists, &error));
+    enum heddle_status status = cuda_plan_lists(plan->gpu, stream, &lists, &error);
+    if (status == HEDDLE_OK)
+        struct_give(out_lists, &lists, sizeof lists, sizeof lists);
+    return fail(&error, status);
 }

@@ -5,9 +5,15 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-// The folder to search for `import` and for patterns by name: the source tree's when the running
-// program lies in the build folder, else share/heddle/patterns beside the program's bin folder,
-// else the folder that was configured at build time. False when the path does not fit.
+// The folder of the shipped patterns: of the source tree for what runs from the build tree, else
+// beside the program, else beside the library (both also where the tree was moved after it was
+// installed), else where it was to be installed. False where the path does not fit.
 bool shipped_patterns_dir(char *out, size_t room_bytes);
+
+enum { PATTERN_PATH_ROOM = 4096 };
+// The file that `name` means: a path, or, where there is no such file and `name` holds no '/', the
+// name of a shipped pattern with or without its suffix. `out` has room for PATTERN_PATH_ROOM bytes;
+// a longer path is cut.
+void shipped_find_pattern(const char *name, char *out);
 
 #endif

@@ -5,7 +5,7 @@
 //
 //   struct heddle_context *ctx;   struct heddle_pattern *pat;   struct heddle_plan *plan;
 //   heddle_context_create(NULL, &ctx);      // a GPU where there is one, else the CPU
-//   heddle_pattern_load(ctx, "patterns/window.heddle", NULL, &pat);
+//   heddle_pattern_load(ctx, "window", NULL, &pat);   // a shipped pattern, or a file
 //   struct heddle_problem problem = HEDDLE_PROBLEM_INIT;
 //   problem.sizes[0] = 4096;  problem.heads = problem.kv_heads = 8;  problem.dtype = HEDDLE_BF16;
 //   heddle_plan_create(ctx, pat, &problem, &plan);
@@ -13,10 +13,24 @@
 //   heddle_plan_destroy(plan);  heddle_pattern_destroy(pat);  heddle_context_destroy(ctx);
 //
 // Every function that can fail returns a status; heddle_last_error gives the message of the calling
-// thread's last failure. The library never exits and never prints.
+// thread's last failure. A call that makes something sets it to NULL when it fails. The library
+// never exits and never prints, and what goes wrong in a call changes no other object. Where
+// nothing else is said, a missing (NULL) pointer is a HEDDLE_BAD_ARGUMENT.
 //
-// Threads: one context may be used from many threads. A plan may be run by one thread at a time;
-// two plans run side by side.
+// Ownership: contexts, patterns and plans are destroyed by the caller, what was made from one
+// before it. Everything else that is passed in is the caller's, read during the call only; tensors
+// are also read and written while what a call queued on a stream runs.
+//
+// Threads: contexts and patterns may be used from many threads at a time (plans of one pattern wait
+// for each other while a kernel is compiled, once for each dtype and head dim). A plan may be run
+// by one thread at a time; two plans run side by side. Destroying is no use: nobody else may hold
+// the object any more. Without a plan in use no thread of heddle's runs.
+//
+// Structs that begin with struct_bytes, their size, get new members at their end in later versions;
+// 0 is then what it was before. So programs built against an older heddle.h work as they did, and
+// those built against a newer one work where they leave members 0 that this library does not know,
+// and otherwise get a HEDDLE_BAD_ARGUMENT. Other structs and the values of enums do not change
+// while the number in the library's name (libheddle.so.0) does not.
 //
 // CUDA: heddle holds the GPU's primary context, the one that the CUDA runtime (and so PyTorch and
 // JAX) uses; memory and streams must be of that context. Each call leaves the thread's current
@@ -65,7 +79,7 @@ struct heddle_plan;
 // ---- context -------------------------------------------------------------------------------
 
 struct heddle_context_options {
-    size_t struct_bytes; // sizeof(struct heddle_context_options): older callers stay valid
+    size_t struct_bytes; // sizeof(struct heddle_context_options)
     // AUTO (default): a GPU where one can be used, else the CPU. CUDA: a GPU or a failure. The GPU
     // is the one whose context is current in the calling thread; where none is, the first that fits
     // (compute capability 9.0, a driver for CUDA 12.3 or later).
@@ -78,7 +92,8 @@ struct heddle_context_options {
 
 // options NULL: all defaults. On failure *out_context is NULL (and heddle_last_error has the
 // message). HEDDLE_BAD_ARGUMENT, HEDDLE_DEVICE_ERROR (a CUDA target where there is none),
-// HEDDLE_OUT_OF_MEMORY.
+// HEDDLE_OUT_OF_MEMORY. It takes milliseconds; a first GPU context of the process takes what the
+// driver takes.
 enum heddle_status heddle_context_create(const struct heddle_context_options *options,
                                          struct heddle_context **out_context);
 // NULL is fine. Everything made from the context must be destroyed before.
@@ -92,8 +107,9 @@ const char *heddle_context_device_name(const struct heddle_context *context);
 
 // Message of this thread's last failed call. Never NULL; valid until the thread's next failure.
 const char *heddle_last_error(void);
-const char *heddle_status_name(enum heddle_status status); // "bad argument", ...
-const char *heddle_version(void);                          // "0.1.0"
+// "bad argument", ...; "unknown status" for what is none. Lives for ever, as does the version.
+const char *heddle_status_name(enum heddle_status status);
+const char *heddle_version(void); // "MAJOR.MINOR.PATCH", what `heddle --version` prints
 
 // ---- patterns ------------------------------------------------------------------------------
 
@@ -102,19 +118,26 @@ struct heddle_assignment { // of a constant, as text: {"block", "128"}
 };
 
 struct heddle_pattern_options {
-    size_t struct_bytes;
+    size_t struct_bytes; // sizeof(struct heddle_pattern_options)
     const char *name; // which pattern of the file; NULL: the one named like the file, else the last
     const struct heddle_assignment *consts;
     int const_count;
 };
 
 // Reads, checks and analyses a pattern file; compiles its planner. Kernels are compiled when a
-// plan first needs them. HEDDLE_PATTERN_ERROR: heddle_last_error holds all diagnostics, formatted.
-// HEDDLE_IO_ERROR, HEDDLE_BAD_ARGUMENT, HEDDLE_LIMIT, HEDDLE_OUT_OF_MEMORY, HEDDLE_INTERNAL.
+// plan first needs them. `path` is a file, or, where there is none and it holds no '/', the name of
+// a shipped pattern ("window"). `import` in the file looks beside it, in the context's import_dirs,
+// then among the shipped patterns. options NULL: all defaults.
+//
+// HEDDLE_PATTERN_ERROR: heddle_last_error holds all diagnostics, formatted. HEDDLE_IO_ERROR: there
+// is no such file, or it cannot be read. HEDDLE_BAD_ARGUMENT: also an option's pattern or constant
+// that the file does not have. HEDDLE_LIMIT: larger than docs/language.md allows.
+// HEDDLE_OUT_OF_MEMORY. HEDDLE_INTERNAL.
 enum heddle_status heddle_pattern_load(struct heddle_context *context, const char *path,
                                        const struct heddle_pattern_options *options,
                                        struct heddle_pattern **out_pattern);
-// The same for text already in memory; `name` stands for the path in messages.
+// The same for text already in memory: UTF-8, length_bytes of it, copied. `name` stands for the
+// path in messages; imports are looked for beside it.
 enum heddle_status heddle_pattern_parse(struct heddle_context *context, const char *name,
                                         const char *text, size_t length_bytes,
                                         const struct heddle_pattern_options *options,
@@ -141,7 +164,7 @@ struct heddle_input {
     const void *data; // borrowed while the call lasts: the plan keeps a copy
     enum heddle_element element;
     int rank;
-    int64_t shape[4];
+    int64_t shape[4]; // of the declared indices; of an `input set`, the room after them
     int on_device; // 1: data is memory of the context's GPU, written before the call; 0: the host's
     // Of HEDDLE_PLANNER_DEVICE: the least and the greatest value, [2], that heddle_replan may bring
     // later, besides what data holds now; NULL: none besides. Indices, divisors and overflow are
@@ -150,7 +173,7 @@ struct heddle_input {
 };
 
 struct heddle_problem {
-    size_t struct_bytes;
+    size_t struct_bytes; // sizeof(struct heddle_problem); start from HEDDLE_PROBLEM_INIT
     int64_t
         sizes[HEDDLE_MAX_AXES]; // of the pattern's axes, in declaration order; keys cover the grid
     int64_t queries;            // 0: as many as keys; otherwise the last `queries` positions
@@ -196,13 +219,14 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
 void heddle_plan_destroy(struct heddle_plan *plan);
 
 struct heddle_plan_info {
-    size_t struct_bytes;
+    size_t struct_bytes; // sizeof(struct heddle_plan_info), set by the caller
     int64_t queries, keys;
     int64_t computed_pairs; // pairs in the tiles of all batches and heads, when the plan was made
-    int64_t plan_bytes;
-    double plan_ms, compile_ms;
-    int tuned; // 1: in boxes that were measured; see heddle_problem
+    int64_t plan_bytes;     // of the work lists
+    double plan_ms, compile_ms; // making the lists; compiling the kernel, 0 where there was one
+    int tuned;                  // 1: in boxes that were measured; see heddle_problem
 };
+// Neither pointer may be NULL. A size that is of no version known here: nothing is written.
 void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info);
 
 // ---- running -------------------------------------------------------------------------------
@@ -287,7 +311,8 @@ struct heddle_lists {
     int64_t clamped_inputs; // inputs with a value outside of their range
 };
 // The lists as they are when all that was queued on `stream` has run; waits for it. Not while the
-// stream is captured. HEDDLE_BAD_ARGUMENT, HEDDLE_DEVICE_ERROR, HEDDLE_OUT_OF_MEMORY.
+// stream is captured. When it fails, the numbers are 0. HEDDLE_BAD_ARGUMENT: a plan of the host's
+// lists, an unknown struct_bytes. HEDDLE_DEVICE_ERROR, HEDDLE_OUT_OF_MEMORY.
 enum heddle_status heddle_plan_lists(struct heddle_plan *plan, void *stream,
                                      struct heddle_lists *out_lists);
 
