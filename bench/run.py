@@ -15,6 +15,9 @@ import time
 
 import torch
 
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+sys.path.insert(1, os.path.join(ROOT, "examples", "pytorch"))
+
 import check
 import peers
 import report
@@ -22,7 +25,6 @@ from heddle_ctypes import CPU, CUDA, DTYPES, Heddle, HeddleError, Problem
 from machine import Machine, in_turns, input_sets, spread, sustained
 from rows import ROWS, pattern_path
 
-ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 TORCH_DTYPES = {"fp32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
 LIBRARIES = ("build/libheddle.so", "build-gpu/libheddle.so")
 WARM_UP_ROUNDS, LEAST_ROUNDS, BURSTS, BURST_MS = 2, 5, 3, 10.0

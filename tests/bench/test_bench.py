@@ -13,7 +13,8 @@ import xml.dom.minidom
 import numpy as np
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-sys.path[:0] = [os.path.join(ROOT, "bench"), os.path.join(ROOT, "tests", "oracle")]
+sys.path[:0] = [os.path.join(ROOT, *folder.split("/"))
+                for folder in ("bench", "examples/pytorch", "tests/oracle")]
 
 import heddle_ctypes
 import masks

@@ -167,6 +167,7 @@ class Context(Owned):
         heddle.check(heddle.lib.heddle_context_create(byref(options), byref(self.handle)))
 
     def load(self, path, name=None, consts=None):
+        """A file, or a shipped pattern by its name."""
         pattern = Owned(self.heddle, "pattern", self)
         self.heddle.check(self.heddle.lib.heddle_pattern_load(
             self.handle, path.encode(), byref(pattern_options(name, consts)), byref(pattern.handle)))
