@@ -21,10 +21,11 @@
 // before it. Everything else that is passed in is the caller's, read during the call only; tensors
 // are also read and written while what a call queued on a stream runs.
 //
-// Threads: contexts and patterns may be used from many threads at a time (plans of one pattern wait
-// for each other while a kernel is compiled, once for each dtype and head dim). A plan may be run
-// by one thread at a time; two plans run side by side. Destroying is no use: nobody else may hold
-// the object any more. Without a plan in use no thread of heddle's runs.
+// Threads: contexts and patterns may be used from many threads at a time; calls that compile for
+// one pattern (loading it, the first plan of a dtype and head dim, on a GPU also of tile shapes)
+// wait for each other. A plan may be used by one thread at a time; two plans run side by side.
+// Destroying an object ends its use: no other thread may be in a call with it. heddle starts
+// threads in heddle_run on the CPU only, and they end with the call.
 //
 // Structs that begin with struct_bytes, their size, get new members at their end in later versions;
 // 0 is then what it was before. So programs built against an older heddle.h work as they did, and
@@ -248,7 +249,8 @@ struct heddle_tensors {
 // whatever the layout, the stream and what else runs.
 //
 // Layouts. The stride of a dimension of size 1 means nothing. Strides of q, k and v may be 0 (all
-// heads or batches read the same keys, say). On the CPU any stride does. On a GPU:
+// heads or batches read the same keys, say). On the CPU any stride does; where the dim stride of a
+// tensor is not 1 the first run compiles a kernel for that. On a GPU:
 //   q, k, v  address a multiple of 16 bytes, dim stride 1, the others multiples of 8 elements,
 //            over heads and tokens not negative, along an axis under 2^40 bytes
 //   o        address a multiple of 4 bytes, dim stride 1, the others even
@@ -273,7 +275,7 @@ struct heddle_tensors {
 //
 // HEDDLE_BAD_ARGUMENT: a missing, misaligned or unfit tensor, a stream on the CPU.
 // HEDDLE_DEVICE_ERROR: the driver refused the launch (also for a failure of earlier work).
-// HEDDLE_OUT_OF_MEMORY.
+// HEDDLE_OUT_OF_MEMORY. HEDDLE_INTERNAL.
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                               void *stream);
 
