@@ -192,11 +192,14 @@ struct heddle_problem {
     // Other boxes add up in another order, so the last bits of o and lse may differ.
     int tuned;
 };
+// Every member in its order, since C++17 has no other way: batch, heads, kv_heads 1, dim 64, fp32.
+// clang-format off
 #define HEDDLE_PROBLEM_INIT                                                                        \
     {                                                                                              \
-        .struct_bytes = sizeof(struct heddle_problem), .batch = 1, .heads = 1, .kv_heads = 1,      \
-        .dim = 64, .dtype = HEDDLE_F32                                                             \
+        sizeof(struct heddle_problem), {0, 0, 0}, 0, 1, 1, 1, 64, HEDDLE_F32, 0.0, NULL, 0, NULL,  \
+        0, HEDDLE_PLANNER_AUTO, 0                                                                  \
     }
+// clang-format on
 
 // Checks the problem against the pattern (every `require`, table lengths, index ranges, integer
 // overflow, divisors), makes the work lists, and compiles the kernel when this pattern has none yet

@@ -17,6 +17,19 @@ alone() { # NAME COMPILER FLAG...
     fi
 }
 
+# The initialiser too: designated ones are no C++17.
+use_of_init() {
+    if printf '#include "heddle.h"\nstruct heddle_problem init = HEDDLE_PROBLEM_INIT;\n' |
+        "$@" -Wall -Wextra -Wpedantic -Werror -I"$root/runtime/include" -fsyntax-only -; then
+        passed=$((passed + 1))
+    else
+        echo "FAILED HEDDLE_PROBLEM_INIT with $*"
+        failed=$((failed + 1))
+    fi
+}
+use_of_init "$cc" -std=c11 -x c
+[ -z "$cxx" ] || use_of_init "$cxx" -std=c++17 -x c++
+
 alone heddle.h "$cc" -std=c11 -x c -I"$root/runtime/include"
 [ -z "$cxx" ] || alone heddle.h "$cxx" -std=c++17 -x c++ -I"$root/runtime/include"
 cd "$root" || exit 1
