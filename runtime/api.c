@@ -293,6 +293,25 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
     return plan_create(pattern->program, problem, &options, &plan->plan, error);
 }
 
+// What is wrong with inputs before anything is known of the pattern, or NULL.
+static const char *inputs_fault(const struct heddle_input *inputs, int count) {
+    for (int i = 0; i < count; i++)
+        if (!inputs[i].name || (unsigned)inputs[i].element > HEDDLE_FLOAT32)
+            return "an input without a name, or of unknown elements";
+    return NULL;
+}
+
+// The same of the arrays that a problem points to.
+static const char *problem_fault(const struct heddle_problem *problem) {
+    if (problem->param_count < 0 || (problem->param_count && !problem->params) ||
+        problem->input_count < 0 || (problem->input_count && !problem->inputs))
+        return "heddle_plan_create: a count of params or inputs, but none of them";
+    for (int i = 0; i < problem->param_count; i++)
+        if (!problem->params[i].name)
+            return "heddle_plan_create: a parameter without a name";
+    return inputs_fault(problem->inputs, problem->input_count);
+}
+
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
                                       const struct heddle_problem *given,
@@ -303,9 +322,8 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
     *out_plan = NULL;
     if (!struct_take(problem, sizeof taken, given, sizeof taken))
         return bad_argument("heddle_plan_create: struct_bytes is of no version known here");
-    if (problem->param_count < 0 || (problem->param_count && !problem->params) ||
-        problem->input_count < 0 || (problem->input_count && !problem->inputs))
-        return bad_argument("heddle_plan_create: a count of params or inputs, but none of them");
+    if (problem_fault(problem))
+        return bad_argument(problem_fault(problem));
     struct heddle_plan *plan = calloc(1, sizeof *plan);
     struct error error = {0};
     if (!plan)
@@ -362,6 +380,8 @@ enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_i
                                  int input_count, void *stream) {
     if (!plan || input_count < 0 || (input_count && !inputs))
         return bad_argument("heddle_replan: a pointer is missing");
+    if (inputs_fault(inputs, input_count))
+        return bad_argument(inputs_fault(inputs, input_count));
     if (!plan->gpu)
         return bad_argument("heddle_replan: plans of the CPU are made once");
     struct error error = {0};

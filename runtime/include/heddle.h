@@ -148,7 +148,7 @@ void heddle_pattern_destroy(struct heddle_pattern *pattern); // NULL is fine; pl
 // ---- plans ---------------------------------------------------------------------------------
 
 struct heddle_param { // a scalar (count 1) or a per-head table (count heads, or 1 for all)
-    const char *name;
+    const char *name; // given twice: the last one counts, as with inputs
     int count;
     const int64_t *ints; // one of the two; reals are accepted for real parameters only
     const double *reals;
@@ -163,7 +163,8 @@ enum heddle_element { HEDDLE_INT32 = 0, HEDDLE_INT64, HEDDLE_FLOAT32 };
 struct heddle_input {
     const char *name;
     const void *data; // borrowed while the call lasts: the plan keeps a copy
-    enum heddle_element element;
+    enum heddle_element
+        element; // INT32, or INT64 whose values fit 32 bits, for int; FLOAT32 for real
     int rank;
     int64_t shape[4]; // of the declared indices; of an `input set`, the room after them
     int on_device; // 1: data is memory of the context's GPU, written before the call; 0: the host's

@@ -129,7 +129,13 @@ Test(api, problems_and_what_a_plan_tells) {
     problem.sizes[0] = 64;
     problem.param_count = 1;
     refused(heddle_plan_create(context, pattern, &problem, &plan), "a count");
+    problem.params = &(struct heddle_param){.count = 1};
+    refused(heddle_plan_create(context, pattern, &problem, &plan), "without a name");
     problem.param_count = 0;
+    const struct heddle_input unknown = {.name = "doc", .element = (enum heddle_element)7};
+    problem.inputs = &unknown;
+    problem.input_count = 1;
+    refused(heddle_plan_create(context, pattern, &problem, &plan), "unknown elements");
     problem.input_count = -1;
     refused(heddle_plan_create(context, pattern, &problem, &plan), "a count");
     problem.input_count = 0;
