@@ -6,6 +6,7 @@
 #include "compiler/planner/planner_ptx.h"
 #include "compiler/program.h"
 #include "heddle_config.h"
+#include "runtime/api_check.h"
 #include "runtime/cpu_device.h"
 #include "runtime/cuda/cuda_launch.h"
 #include "runtime/cuda/cuda_planner.h"
@@ -115,18 +116,6 @@ static enum heddle_status open_target(struct heddle_context *context, enum heddl
     return wanted == HEDDLE_TARGET_CUDA ? status : HEDDLE_OK;
 }
 
-// What is wrong with options, or NULL.
-static const char *context_fault(const struct heddle_context_options *options) {
-    if ((unsigned)options->target > HEDDLE_TARGET_CUDA || options->threads < 0)
-        return "heddle_context_create: an unknown target, or fewer than 0 threads";
-    if (options->import_dir_count < 0 || (options->import_dir_count && !options->import_dirs))
-        return "heddle_context_create: import_dir_count, but no import_dirs";
-    for (int i = 0; i < options->import_dir_count; i++)
-        if (!options->import_dirs[i])
-            return "heddle_context_create: one of import_dirs is missing";
-    return NULL;
-}
-
 enum heddle_status heddle_context_create(const struct heddle_context_options *given,
                                          struct heddle_context **out_context) {
     struct heddle_context_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
@@ -135,8 +124,8 @@ enum heddle_status heddle_context_create(const struct heddle_context_options *gi
     *out_context = NULL;
     if (given && !struct_take(options, sizeof taken, given, sizeof taken))
         return bad_argument("heddle_context_create: struct_bytes is of no version known here");
-    if (context_fault(options))
-        return bad_argument(context_fault(options));
+    if (api_context_fault(options))
+        return bad_argument(api_context_fault(options));
     struct heddle_context *context = calloc(1, sizeof *context);
     if (!context)
         return no_memory();
@@ -188,11 +177,8 @@ static enum heddle_status make_pattern(struct heddle_context *context, const cha
     *out_pattern = NULL;
     if (given && !struct_take(options, sizeof taken, given, sizeof taken))
         return bad_argument("heddle_pattern_load: struct_bytes is of no version known here");
-    if (options->const_count < 0 || (options->const_count && !options->consts))
-        return bad_argument("heddle_pattern_load: const_count, but no consts");
-    for (int i = 0; i < options->const_count; i++)
-        if (!options->consts[i].name || !options->consts[i].value)
-            return bad_argument("heddle_pattern_load: a constant without a name or a value");
+    if (api_pattern_fault(options))
+        return bad_argument(api_pattern_fault(options));
     struct check_options check = {.pattern = options->name,
                                   .const_count = options->const_count,
                                   .import_dirs = (const char *const *)context->import_dirs,
@@ -293,25 +279,6 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
     return plan_create(pattern->program, problem, &options, &plan->plan, error);
 }
 
-// What is wrong with inputs before anything is known of the pattern, or NULL.
-static const char *inputs_fault(const struct heddle_input *inputs, int count) {
-    for (int i = 0; i < count; i++)
-        if (!inputs[i].name || (unsigned)inputs[i].element > HEDDLE_FLOAT32)
-            return "an input without a name, or of unknown elements";
-    return NULL;
-}
-
-// The same of the arrays that a problem points to.
-static const char *problem_fault(const struct heddle_problem *problem) {
-    if (problem->param_count < 0 || (problem->param_count && !problem->params) ||
-        problem->input_count < 0 || (problem->input_count && !problem->inputs))
-        return "heddle_plan_create: a count of params or inputs, but none of them";
-    for (int i = 0; i < problem->param_count; i++)
-        if (!problem->params[i].name)
-            return "heddle_plan_create: a parameter without a name";
-    return inputs_fault(problem->inputs, problem->input_count);
-}
-
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
                                       const struct heddle_problem *given,
@@ -322,8 +289,8 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
     *out_plan = NULL;
     if (!struct_take(problem, sizeof taken, given, sizeof taken))
         return bad_argument("heddle_plan_create: struct_bytes is of no version known here");
-    if (problem_fault(problem))
-        return bad_argument(problem_fault(problem));
+    if (api_problem_fault(problem))
+        return bad_argument(api_problem_fault(problem));
     struct heddle_plan *plan = calloc(1, sizeof *plan);
     struct error error = {0};
     if (!plan)
@@ -380,8 +347,8 @@ enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_i
                                  int input_count, void *stream) {
     if (!plan || input_count < 0 || (input_count && !inputs))
         return bad_argument("heddle_replan: a pointer is missing");
-    if (inputs_fault(inputs, input_count))
-        return bad_argument(inputs_fault(inputs, input_count));
+    if (api_inputs_fault(inputs, input_count))
+        return bad_argument(api_inputs_fault(inputs, input_count));
     if (!plan->gpu)
         return bad_argument("heddle_replan: plans of the CPU are made once");
     struct error error = {0};
