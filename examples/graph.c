@@ -29,7 +29,8 @@ static struct {
     int (*capture)(void *stream, int mode), (*captured)(void *stream, void **graph);
     int (*instantiate)(void **exec, void *graph, unsigned long long flags);
     int (*launch)(void *exec, void *stream);
-    int (*drop_exec)(void *), (*drop_graph)(void *), (*drop_stream)(void *), (*release)(void *);
+    int (*drop_exec)(void *), (*drop_graph)(void *), (*drop_stream)(void *), (*free)(void *);
+    int (*release)(int device);
 } cu;
 
 static int find_driver(void) {
@@ -51,7 +52,8 @@ static int find_driver(void) {
                    {"cuGraphExecDestroy", &cu.drop_exec},
                    {"cuGraphDestroy", &cu.drop_graph},
                    {"cuStreamDestroy_v2", &cu.drop_stream},
-                   {"cuMemFree_v2", &cu.release}};
+                   {"cuMemFree_v2", &cu.free},
+                   {"cuDevicePrimaryCtxRelease_v2", &cu.release}};
     void *library = dlopen("libcuda.so.1", RTLD_NOW);
     for (size_t i = 0; library && i < sizeof symbols / sizeof *symbols; i++)
         if (!(*(void **)symbols[i].to = dlsym(library, symbols[i].name)))
@@ -132,7 +134,8 @@ static void finish(struct host *host) {
     heddle_context_destroy(host->context);
     cu.drop_stream(host->stream);
     for (int b = 0; b < BUFFERS; b++)
-        cu.release(host->buffers[b]);
+        cu.free(host->buffers[b]);
+    cu.release(0);
 }
 
 int main(void) {
