@@ -71,7 +71,7 @@ need_build_tools() {
 
 need_test_tools() {
     command -v apt-get >/dev/null || return 0
-    need g++ clang libcriterion-dev python3-numpy
+    need g++ clang libcriterion-dev python3-numpy binutils mandoc
 }
 
 # build FOLDER OPTION...: configures (once) and builds.

@@ -108,11 +108,15 @@ def make_plan(q, k, spec, inputs):
 
 
 def plan_for(q, k, spec, inputs):
-    """From the thread's plans; inputs bring their contents, so a problem with inputs is planned anew."""
+    """From the thread's plans; inputs bring their contents, so a problem with inputs is planned anew.
+    Making a plan waits for the GPU, so it cannot be captured in a graph."""
     if inputs:
         return make_plan(q, k, spec, inputs)
     key = (spec, q.shape, k.shape[1], q.dtype, q.device, stream_of(q))
     if key not in PLANS.made:
+        if q.is_cuda and torch.cuda.is_current_stream_capturing():
+            raise HeddleError("no plan for the capturing stream yet: attend once on it before capturing, "
+                              "and capture by torch.cuda.graph(graph, stream=it)")
         PLANS.made[key] = make_plan(q, k, spec, inputs)
     return PLANS.made[key]
 
