@@ -223,6 +223,7 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
 // be launched any more.
 void heddle_plan_destroy(struct heddle_plan *plan);
 
+// In C++ write `struct` before it: the function below has the same name.
 struct heddle_plan_info {
     size_t struct_bytes; // sizeof(struct heddle_plan_info), set by the caller
     int64_t queries, keys;
