@@ -85,9 +85,11 @@ def test_inputs():
 
 def test_declaration():
     q, k, v = qkv()
-    torch.library.opcheck(torch.ops.heddle.attention.default,
-                          (q, k, v, [], "window", [TOKENS], "before=50", "", "", 0.0),
-                          test_utils=("test_schema", "test_faketensor"))
+    packed = torch.stack((q, k, v), dim=3).unbind(3)
+    for tensors in ((q, k, v), packed, [x.transpose(1, 2).contiguous().transpose(1, 2) for x in (q, k, v)]):
+        torch.library.opcheck(torch.ops.heddle.attention.default,
+                              (*tensors, [], "window", [TOKENS], "before=50", "", "", 0.0),
+                              test_utils=("test_schema", "test_faketensor"))
 
 
 def test_compile_keeps_it():
