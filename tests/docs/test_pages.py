@@ -8,10 +8,13 @@
     ```c FILE BEGIN             a piece of a file of the repository, from the line that begins with BEGIN
 
 Pictures of docs/patterns.md stand in blocks without a language, side by side, under headers that say sizes
-and parameters. heddle.1 is checked by mandoc, where it is.
+and parameters. Links lead somewhere, and files and functions named in backquotes are there. heddle.1 is checked
+by mandoc, where it is.
 
 Usage: test_pages.py [--update] HEDDLE     --update writes what is printed now into the pages
 """
+import functools
+import glob
 import json
 import os
 import re
@@ -187,6 +190,40 @@ def check_links(page, path):
             page.say(there, line, f"links to {target}, which is not there")
 
 
+FOLDERS = ("dsl", "compiler", "runtime", "cli", "tests", "bench", "scripts", "patterns", "examples", "docs")
+PATHS = re.compile(rf"(?<![\w./-])(?:{'|'.join(FOLDERS)})/[\w./*-]+")
+NAMES = re.compile(r"\b(?:cpu|sm90|llvm|cuda|program|expr|heddle)_[a-z0-9_]+\b")
+
+
+@functools.cache
+def sources():
+    """The C text of the repository."""
+    text = []
+    for folder in ("dsl", "compiler", "runtime", "cli", "tests/gpu"):
+        for at, _, files in os.walk(os.path.join(ROOT, folder)):
+            for file in files:
+                if file.endswith((".c", ".h", ".def")):
+                    with open(os.path.join(at, file), encoding="utf-8") as source:
+                        text.append(source.read())
+    return set(NAMES.findall("\n".join(text)))
+
+
+def check_names(page, path):
+    """Files, functions and structs that a page names in `...` are in the tree."""
+    with open(path, encoding="utf-8") as file:
+        text = file.read()
+    plain = FENCE.sub(lambda match: "\n" * match.group().count("\n"), text)
+    for match in re.finditer(r"`([^`\n]+)`", plain):
+        line = plain.count("\n", 0, match.start()) + 1
+        for name in PATHS.findall(match.group(1)):
+            if not re.search(r"[A-Z]{4}", name):        # NAME and STAGE stand for others
+                there = os.path.join(ROOT, name)        # a suffix may be left out
+                page.say(glob.glob(there) or glob.glob(there + ".*"), line, f"names {name}, which is not there")
+        for name in NAMES.findall(PATHS.sub("", match.group(1))):
+            page.say(name in sources() or name in ("heddle_ctypes", "heddle_torch"), line,
+                     f"names {name}, which no source has")
+
+
 def check_man():
     """0 or 1 failures, and what mandoc says."""
     if not shutil.which("mandoc"):
@@ -208,6 +245,7 @@ def main():
             if path.startswith(DOCS):
                 check_page(page, path)
             check_links(page, path)
+            check_names(page, path)
             passed += page.passed
             failures += page.failures
     failed, said = check_man()
