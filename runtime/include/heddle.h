@@ -86,8 +86,7 @@ struct heddle_context_options {
     // (compute capability 9.0, a driver for CUDA 12.3 or later).
     enum heddle_target target;
     int threads; // worker threads, 0 (default): one per processor this process may use
-    const char *const
-        *import_dirs; // further folders that `import` searches; borrowed during the call
+    const char *const *import_dirs; // further folders that `import` searches; copied
     int import_dir_count;
 };
 
@@ -163,8 +162,8 @@ enum heddle_element { HEDDLE_INT32 = 0, HEDDLE_INT64, HEDDLE_FLOAT32 };
 struct heddle_input {
     const char *name;
     const void *data; // borrowed while the call lasts: the plan keeps a copy
-    enum heddle_element
-        element; // INT32, or INT64 whose values fit 32 bits, for int; FLOAT32 for real
+    // INT32, or INT64 whose values fit 32 bits, for int and sets; FLOAT32 for real.
+    enum heddle_element element;
     int rank;
     int64_t shape[4]; // of the declared indices; of an `input set`, the room after them
     int on_device; // 1: data is memory of the context's GPU, written before the call; 0: the host's
@@ -176,9 +175,9 @@ struct heddle_input {
 
 struct heddle_problem {
     size_t struct_bytes; // sizeof(struct heddle_problem); start from HEDDLE_PROBLEM_INIT
-    int64_t
-        sizes[HEDDLE_MAX_AXES]; // of the pattern's axes, in declaration order; keys cover the grid
-    int64_t queries;            // 0: as many as keys; otherwise the last `queries` positions
+    // Of the pattern's axes, in declaration order; the rest is not looked at. Keys cover the grid.
+    int64_t sizes[HEDDLE_MAX_AXES];
+    int64_t queries;                // 0: as many as keys; otherwise the last `queries` positions
     int64_t batch, heads, kv_heads; // kv_heads divides heads
     int64_t dim;                    // 8..256
     enum heddle_dtype dtype;        // of q, k, v and o; a GPU takes bf16 and fp16
