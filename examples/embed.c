@@ -1,4 +1,4 @@
-// Embedding in ten lines: causal attention over a window of 256 keys, on the CPU.
+// The smallest host: causal attention over a window of 256 keys, on the CPU.
 //
 //   cc embed.c $(pkg-config --cflags --libs heddle) -o embed && ./embed
 #include <heddle.h>
