@@ -1,5 +1,5 @@
 // Small texts that outlive the process, each found by a key: one file a record, in a folder of the
-// user's cache.
+// user's cache (compiler/base/files.h).
 //
 // A file is named by a hash of its key and holds the whole key, so that another key of the same
 // hash is seen; a checksum over all of it shows damage. Writers never meet: each writes a file of
@@ -11,10 +11,6 @@
 #include "compiler/base/strbuf.h"
 
 #include <stdbool.h>
-
-// Folder `name` of $HEDDLE_CACHE_DIR, else of $XDG_CACHE_HOME/heddle, else of ~/.cache/heddle; it
-// need not exist. False where none of these is set.
-bool record_folder(const char *name, struct strbuf *out);
 
 // The file that a key's record is in. False without memory.
 bool record_path(const char *folder, const char *key, struct strbuf *out);

@@ -1,6 +1,7 @@
 #include "runtime/tuned.h"
 
 #include "compiler/analyse/facts.h"
+#include "compiler/base/files.h"
 #include "heddle_config.h"
 #include "runtime/cpu_device.h"
 #include "runtime/record.h"
@@ -119,7 +120,7 @@ static bool parse_boxes(const struct facts *facts, char *text, struct plan_boxes
 
 bool tuned_find(const struct plan *plan, struct plan_boxes *out) {
     struct strbuf folder = {0}, key = {0}, text = {0};
-    bool found = record_folder(folder_name, &folder) &&
+    bool found = files_user_folder(folder_name, &folder) &&
                  tuned_key(plan, plan->options.tuned_on, &key) &&
                  record_read(folder.text, key.text, &text) &&
                  parse_boxes(plan->program->facts, text.text, out);
@@ -133,7 +134,7 @@ enum heddle_status tuned_store(const struct plan *plan, const char *machine, str
     struct strbuf folder = {0}, key = {0}, text = {0};
     enum heddle_status status = HEDDLE_OK;
     add_boxes(plan, &text);
-    if (!record_folder(folder_name, &folder))
+    if (!files_user_folder(folder_name, &folder))
         status = error_set(error, HEDDLE_IO_ERROR,
                            "none of HEDDLE_CACHE_DIR, XDG_CACHE_HOME and HOME is set");
     else if (!tuned_key(plan, machine, &key) || text.failed)

@@ -1,5 +1,6 @@
 // Records on disk: round trips, damage, keys of one name, folders that cannot be written, writers
 // at the same time.
+#include "compiler/base/files.h"
 #include "runtime/record.h"
 
 #include <criterion/criterion.h>
@@ -213,7 +214,7 @@ static void check_folder(const char *own, const char *cache, const char *home,
     struct strbuf found = {0};
     for (int i = 0; i < 3; i++)
         cr_assert_eq(values[i] ? setenv(names[i], values[i], 1) : unsetenv(names[i]), 0);
-    cr_assert_eq(record_folder("tuned", &found), expected != NULL);
+    cr_assert_eq(files_user_folder("tuned", &found), expected != NULL);
     if (expected)
         cr_assert_str_eq(found.text, expected);
     strbuf_finish(&found);

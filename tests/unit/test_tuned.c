@@ -1,5 +1,6 @@
 // Remembered boxes: who finds them, and that a plan takes only what it could have tried.
 #include "compiler/analyse/facts.h"
+#include "compiler/base/files.h"
 #include "runtime/record.h"
 #include "runtime/tuned.h"
 
@@ -182,7 +183,7 @@ Test(tuned, boxes_that_no_plan_has_are_ignored) {
     struct plan *plan = plan_tuned();
     struct strbuf key = {0}, folder = {0};
     struct error error = {0};
-    cr_assert(tuned_key(plan, machine, &key) && record_folder("tuned", &folder));
+    cr_assert(tuned_key(plan, machine, &key) && files_user_folder("tuned", &folder));
     static const char *const texts[] = {"",
                                         "basis y|x\n",
                                         "basis y|x",
