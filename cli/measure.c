@@ -68,6 +68,11 @@ static double compile_ms(const struct plan *plan) {
     return program->front_ms + program->compile_ms + plan->compile_ms;
 }
 
+static bool from_cache(const struct plan *plan) {
+    const struct cache *cache = &plan->program->cache;
+    return cache->found > 0 && cache->made == 0;
+}
+
 struct figures figures_of(const struct plan *plan, const struct timing *timing) {
     struct figures figures = {.timing = *timing};
     figures.pairs = plan->batch * plan->heads * plan->queries * plan->keys;
@@ -182,7 +187,8 @@ void report_text(const struct problem *problem, const struct plan *plan,
     printf("\nTFLOP/s      %.4g useful, %.4g computed\n", figures->tflops_useful,
            figures->tflops_computed);
     report_plan_text(plan);
-    printf("; compiled in %.4g ms\n", compile_ms(plan));
+    printf("; compiled in %.4g ms%s\n", compile_ms(plan),
+           from_cache(plan) ? " (code out of the cache)" : "");
     report_tuned_text(plan);
 }
 
@@ -234,4 +240,7 @@ void report_json(struct json *json, const struct problem *problem, const struct 
     json_real(json, "tflops_computed", figures->tflops_computed);
     report_plan_json(json, plan);
     json_real(json, "compile_ms", compile_ms(plan));
+    json_bool(json, "cached", from_cache(plan));
+    json_int(json, "code_made", plan->program->cache.made);
+    json_int(json, "code_found", plan->program->cache.found);
 }

@@ -60,10 +60,6 @@ struct problem_args problem_args_copy(const struct problem_args *args) {
     return copy;
 }
 
-const char *dtype_name(enum heddle_dtype dtype) {
-    return dtypes[dtype];
-}
-
 void problem_axes_text(const struct problem *problem, char *out, size_t room) {
     const struct pattern *pattern = problem->program->pattern;
     size_t used = 0;

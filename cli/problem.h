@@ -4,6 +4,7 @@
 
 #include "cli/npy.h"
 #include "cli/options.h"
+#include "compiler/base/dtype.h"
 #include "compiler/program.h"
 #include "runtime/plan.h"
 #include "runtime/tuned.h"
@@ -67,7 +68,6 @@ void problem_finish(struct problem *problem);
 int problem_command(const struct option_use *use, struct problem_args *args, int argc, char **argv,
                     int (*execute)(void *context, const char *file), void *context);
 
-const char *dtype_name(enum heddle_dtype dtype); // "fp32", "fp16", "bf16"
 // "y = 128, x = 128"
 void problem_axes_text(const struct problem *problem, char *out, size_t room);
 

@@ -15,11 +15,13 @@
 //
 // Each stage needs only what stands before it. Everything up to codegen of the planner
 // happens once, in program_create; attention kernels are made when a plan first asks for their
-// dtype and dim.
+// dtype and dim. What emit and codegen make is also kept on disk, and found there by later
+// processes: compiler/code.h, compiler/cache/cache.h.
 #ifndef HEDDLE_COMPILER_PIPELINE_H
 #define HEDDLE_COMPILER_PIPELINE_H
 
 #include "compiler/analyse/facts.h"
+#include "compiler/cache/cache.h"
 #include "compiler/planner/planner_emit.h"
 #include "compiler/program.h"
 #include "compiler/sm90/sm90_kernel.h"
@@ -48,7 +50,8 @@ enum heddle_status program_kernel(struct program *program, const struct kernel_s
 struct ptx_kernel {
     struct sm90_spec spec;
     struct strbuf ptx;
-    int shared_bytes; // dynamic, of a launch
+    struct cache_key key; // of the text
+    int shared_bytes;     // dynamic, of a launch
     double compile_ms;
     struct ptx_kernel *next;
 };
@@ -60,6 +63,7 @@ enum heddle_status program_ptx(struct program *program, const struct sm90_spec *
 struct ptx_planner {
     int basis;
     struct strbuf ptx;
+    struct cache_key key; // of the text
     double compile_ms;
     struct ptx_planner *next;
 };

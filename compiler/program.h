@@ -7,6 +7,7 @@
 
 #include "compiler/abi.h"
 #include "compiler/base/status.h"
+#include "compiler/cache/cache.h"
 #include "dsl/check.h"
 #include "dsl/pattern.h"
 
@@ -29,6 +30,7 @@ struct program {
     struct kernel *kernels;           // newest first
     struct ptx_kernel *ptx_kernels;   // newest first
     struct ptx_planner *ptx_planners; // the same
+    struct cache cache;               // on disk, of all code
     pthread_mutex_t mutex;            // guards kernels, planners and the arena after program_create
     double front_ms, compile_ms;      // parse to analyse; the query-major planner's code
 };

@@ -29,9 +29,12 @@ struct digest {
     uint64_t hash;
     uint32_t *number; // by node id; 0: not met
     uint32_t count;
+    struct strbuf *words; // all of them; or NULL
 };
 
 static void add_word(struct digest *digest, uint64_t word) {
+    if (digest->words)
+        strbuf_add(digest->words, (const char *)&word, sizeof word);
     digest->hash = (digest->hash ^ word) * 0x9e3779b97f4a7c15u;
     digest->hash ^= digest->hash >> 29;
 }
@@ -86,8 +89,8 @@ static void add_pattern(struct digest *digest, const struct pattern *pattern) {
     add_expr(digest, pattern->score);
 }
 
-uint64_t pattern_fingerprint(const struct pattern *pattern) {
-    struct digest digest = {.hash = 0x68656464}; // "hedd"
+static uint64_t digest_of(const struct pattern *pattern, struct strbuf *words) {
+    struct digest digest = {.hash = 0x68656464, .words = words}; // "hedd"
     // Not from the pattern's arena: several threads may ask at once.
     digest.number = calloc((size_t)pattern->graph->count + 1, sizeof *digest.number);
     if (!digest.number)
@@ -95,4 +98,12 @@ uint64_t pattern_fingerprint(const struct pattern *pattern) {
     add_pattern(&digest, pattern);
     free(digest.number);
     return digest.hash ? digest.hash : 1;
+}
+
+uint64_t pattern_fingerprint(const struct pattern *pattern) {
+    return digest_of(pattern, NULL);
+}
+
+bool pattern_identity(const struct pattern *pattern, struct strbuf *out) {
+    return digest_of(pattern, out) != 0 && !out->failed;
 }

@@ -106,5 +106,8 @@ struct expr_names pattern_names(const struct pattern *pattern, struct arena *are
 // A digest of everything that decides the compiled code (constants included, names excluded);
 // 0: out of memory.
 uint64_t pattern_fingerprint(const struct pattern *pattern);
+// Appends what the digest is of, as bytes: the same for two patterns where and only where all that
+// decides their code is the same. False: out of memory.
+bool pattern_identity(const struct pattern *pattern, struct strbuf *out);
 
 #endif

@@ -64,7 +64,7 @@ need_llvm() {
 
 need_build_tools() {
     command -v apt-get >/dev/null || return 0 # not Debian: Meson says what it misses
-    need gcc libc6-dev meson ninja-build pkg-config flex bison libpng-dev zlib1g-dev libzstd-dev \
+    need gcc libc6-dev meson ninja-build pkg-config flex bison libpng-dev libxxhash-dev zlib1g-dev libzstd-dev \
         libxml2-dev libz3-dev
     need_llvm
 }

@@ -127,8 +127,7 @@ void replacement_begin(struct replacement *r, const char *path, struct error *er
         r->status = io_error(error, path);
 }
 
-void replacement_add(struct replacement *r, const char *bytes, size_t length,
-                     struct error *error) {
+void replacement_add(struct replacement *r, const char *bytes, size_t length, struct error *error) {
     if (r->status == HEDDLE_OK && !write_quietly(r->descriptor, bytes, length))
         r->status = io_error(error, r->path);
 }

@@ -1,7 +1,7 @@
 // Machine code in this process: the module is compiled to an object in memory, and ORC's LLJIT
 // links that. Handing ORC an object instead of a module keeps context and module in our hands
 // (ORC's calls for sharing a context differ between LLVM releases, those for objects do not), and
-// the same object can be stored in a cache.
+// the same object is what compiler/cache keeps.
 #include "compiler/llvm/llvm_jit.h"
 
 #include <llvm-c/LLJIT.h>
@@ -22,6 +22,13 @@ void llvm_jit_destroy(struct llvm_jit *jit) {
     free(jit);
 }
 
+// What links in the background is looked up, and fails, in llvm_unit_symbol; here it would be
+// printed.
+static void keep_quiet(void *context, LLVMErrorRef failure) {
+    (void)context;
+    LLVMConsumeError(failure);
+}
+
 static enum heddle_status link_object(struct llvm_unit *unit, LLVMMemoryBufferRef object,
                                       struct error *error) {
     struct llvm_jit *jit = calloc(1, sizeof *jit);
@@ -37,22 +44,51 @@ static enum heddle_status link_object(struct llvm_unit *unit, LLVMMemoryBufferRe
         LLVMDisposeMemoryBuffer(object);
         return status;
     }
+    LLVMOrcExecutionSessionSetErrorReporter(LLVMOrcLLJITGetExecutionSession(jit->lljit), keep_quiet,
+                                            NULL);
     LLVMOrcJITDylibRef library = LLVMOrcLLJITGetMainJITDylib(jit->lljit);
     return llvm_status(unit, LLVMOrcLLJITAddObjectFile(jit->lljit, library, object), "linking",
                        error); // the buffer is ORC's now
 }
 
-enum heddle_status llvm_unit_jit(struct llvm_unit *unit, struct error *error) {
-    if (!unit->module || unit->jit)
-        return error_set(error, HEDDLE_INTERNAL, "the unit's module is compiled already");
+static enum heddle_status already(struct error *error) {
+    return error_set(error, HEDDLE_INTERNAL, "the unit's module is compiled already");
+}
+
+enum heddle_status llvm_unit_object(struct llvm_unit *unit, struct strbuf *out,
+                                    struct error *error) {
     LLVMMemoryBufferRef object = NULL;
+    if (!unit->module || unit->jit)
+        return already(error);
     enum heddle_status status =
         llvm_emit(unit, unit->module, LLVMObjectFile, "code generation", &object, error);
     if (status)
         return status;
+    strbuf_add(out, LLVMGetBufferStart(object), LLVMGetBufferSize(object));
+    LLVMDisposeMemoryBuffer(object);
     LLVMDisposeModule(unit->module);
     unit->module = NULL;
-    return link_object(unit, object, error);
+    return out->failed ? error_set(error, HEDDLE_OUT_OF_MEMORY, "out of memory") : HEDDLE_OK;
+}
+
+enum heddle_status llvm_unit_load(struct llvm_unit *unit, const char *object, size_t bytes,
+                                  struct error *error) {
+    if (unit->jit)
+        return already(error);
+    if (unit->module)
+        LLVMDisposeModule(unit->module);
+    unit->module = NULL;
+    return link_object(unit, LLVMCreateMemoryBufferWithMemoryRangeCopy(object, bytes, "heddle"),
+                       error);
+}
+
+enum heddle_status llvm_unit_jit(struct llvm_unit *unit, struct error *error) {
+    struct strbuf object = {0};
+    enum heddle_status status = llvm_unit_object(unit, &object, error);
+    if (status == HEDDLE_OK)
+        status = llvm_unit_load(unit, object.text, object.length, error);
+    strbuf_finish(&object);
+    return status;
 }
 
 enum heddle_status llvm_unit_symbol(struct llvm_unit *unit, const char *name, void **out_address,

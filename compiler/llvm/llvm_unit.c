@@ -165,6 +165,17 @@ void llvm_unit_destroy(struct llvm_unit *unit) {
     free(unit);
 }
 
+void llvm_unit_target(const struct llvm_unit *unit, struct strbuf *out) {
+    char *triple = LLVMGetTargetMachineTriple(unit->machine);
+    char *cpu = LLVMGetTargetMachineCPU(unit->machine);
+    char *features = LLVMGetTargetMachineFeatureString(unit->machine);
+    strbuf_printf(out, "%s %s %s vector_bits=%d tiles=%d\n", triple, cpu, features,
+                  unit->vector_bits, unit->has_amx_bf16);
+    LLVMDisposeMessage(triple);
+    LLVMDisposeMessage(cpu);
+    LLVMDisposeMessage(features);
+}
+
 enum heddle_status llvm_unit_verify(struct llvm_unit *unit, struct error *error) {
     char *message = NULL;
     bool broken = LLVMVerifyModule(unit->module, LLVMReturnStatusAction, &message);

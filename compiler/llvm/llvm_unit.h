@@ -12,7 +12,7 @@
 
 struct llvm_unit {
     LLVMContextRef context;
-    LLVMModuleRef module; // gone once jitted
+    LLVMModuleRef module; // gone once compiled
     LLVMBuilderRef builder;
     LLVMTargetMachineRef machine;
     // What the code is made for; decided when the unit is made.
@@ -22,7 +22,7 @@ struct llvm_unit {
     int vector_bits; // 512, 256 or 128
     // Common types, owned by the context.
     LLVMTypeRef i1, i8, i16, i32, i64, f32, f64, ptr, void_type;
-    struct llvm_jit *jit;   // NULL until llvm_unit_jit
+    struct llvm_jit *jit;   // NULL until llvm_unit_load
     struct strbuf messages; // what LLVM reported through the context's diagnostic handler
     bool failed;            // an error was among them; cleared when a status reports it
 };
@@ -42,7 +42,18 @@ enum heddle_status llvm_unit_optimize(struct llvm_unit *unit, struct error *erro
 void llvm_unit_print(struct llvm_unit *unit, struct strbuf *out); // IR
 enum heddle_status llvm_unit_assembly(struct llvm_unit *unit, struct strbuf *out,
                                       struct error *error);
-// Compiles the module through ORC; afterwards llvm_unit_symbol finds functions.
+// What the unit's code is made for, as one line: two units of one line make the same code of the
+// same IR, by the same LLVM.
+void llvm_unit_target(const struct llvm_unit *unit, struct strbuf *out);
+// Compiles the module, which is gone then, to an object: code that any process of this machine can
+// load.
+enum heddle_status llvm_unit_object(struct llvm_unit *unit, struct strbuf *out,
+                                    struct error *error);
+// Links an object of llvm_unit_object, made by a unit of the same target, into this process through
+// ORC; afterwards llvm_unit_symbol finds functions. Drops the unit's module.
+enum heddle_status llvm_unit_load(struct llvm_unit *unit, const char *object, size_t bytes,
+                                  struct error *error);
+// Both: compiles the module into this process.
 enum heddle_status llvm_unit_jit(struct llvm_unit *unit, struct error *error);
 enum heddle_status llvm_unit_symbol(struct llvm_unit *unit, const char *name, void **out_address,
                                     struct error *error);

@@ -68,7 +68,7 @@ def test_tune(cli):
 def test_tuned(cli):
     """Every command takes what is remembered and says so; --untuned does not."""
     cli.cache = os.path.join(cli.folder, "cache")
-    assert not cli.json("run", *GRID)["tuned"] and not os.path.exists(cli.cache)
+    assert not cli.json("run", *GRID)["tuned"] and not os.path.exists(os.path.join(cli.cache, "tuned"))
     other, predicted = remember_another(cli)
     for command in ("run", "bench", "explain"):
         assert cli.json(command, *GRID)["tuned"] is True, command
