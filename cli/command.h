@@ -24,6 +24,7 @@ int command_draw(int argc, char **argv);
 int command_explain(int argc, char **argv);
 int command_compile(int argc, char **argv);
 int command_bench(int argc, char **argv);
+int command_cache(int argc, char **argv);
 int command_devices(int argc, char **argv);
 
 // One line on standard error: "heddle: ...".

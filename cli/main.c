@@ -14,6 +14,7 @@ static const struct command commands[] = {
     {"explain", "what a pattern costs: pairs, tiles, time", command_explain},
     {"compile", "look inside the compiler, stage by stage", command_compile},
     {"bench", "time attention: the median of many runs, of many problems", command_bench},
+    {"cache", "compiled code that is kept on disk", command_cache},
     {"devices", "what heddle can run on here", command_devices},
 };
 enum { COMMAND_COUNT = sizeof commands / sizeof *commands };

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 enum { MARK_BYTES = 16 };
 static const char BEGIN[] = "heddle archive\r\n", END[] = "heddle the end\r\n";
@@ -35,6 +36,9 @@ enum heddle_status archive_export(const struct cache *cache, const char *path,
     struct folder_files files = {0};
     struct replacement to;
     *out = (struct archive_counts){0};
+    struct stat there;
+    if (stat(path, &there) == 0 && !S_ISREG(there.st_mode)) // a device would be gone
+        return error_set(error, HEDDLE_IO_ERROR, "%s: not a file", path);
     if (cache->folder)
         folder_list(cache->folder, &files); // no folder: an archive of nothing
     replacement_begin(&to, path, error);

@@ -44,13 +44,17 @@ static bool debug_has(const char *word) {
     return false;
 }
 
+bool cache_folder(struct strbuf *out) {
+    return files_user_folder("code", out);
+}
+
 void cache_open(struct cache *out) {
     struct strbuf folder = {0};
     const char *limit = getenv("HEDDLE_CACHE_LIMIT");
     *out = (struct cache){.limit_bytes = DEFAULT_LIMIT, .most_wait_ms = MOST_WAIT_MS};
     if (limit && !cache_parse_bytes(limit, &out->limit_bytes))
         out->limit_bytes = DEFAULT_LIMIT;
-    if (out->limit_bytes > 0 && !debug_has("no-cache") && files_user_folder("code", &folder))
+    if (out->limit_bytes > 0 && !debug_has("no-cache") && cache_folder(&folder))
         out->folder = folder.text;
     else
         strbuf_finish(&folder);

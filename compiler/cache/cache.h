@@ -34,6 +34,10 @@ struct cache {
 void cache_open(struct cache *out);
 void cache_close(struct cache *cache); // zeroed is fine
 
+// Where entries are, also while the cache is off. False: no folder is named
+// (compiler/base/files.h), or no memory.
+bool cache_folder(struct strbuf *out);
+
 // What decides every byte of the code, and a word on it for people ("cpu-kernel window ...": the
 // first word is its kind).
 struct cache_key {

@@ -33,6 +33,11 @@
 // and otherwise get a HEDDLE_BAD_ARGUMENT. Other structs and the values of enums do not change
 // while the number in the library's name (libheddle.so.0) does not.
 //
+// Disk: what is compiled is kept in the folder `code` of $HEDDLE_CACHE_DIR, else of
+// $XDG_CACHE_HOME/heddle, else of ~/.cache/heddle, and later processes find it there instead of
+// compiling. No call fails for the state of that folder. HEDDLE_CACHE_LIMIT=0 in the environment:
+// nothing is read or written there. docs/environment.md has the rest.
+//
 // CUDA: heddle holds the GPU's primary context, the one that the CUDA runtime (and so PyTorch and
 // JAX) uses; memory and streams must be of that context. Each call leaves the thread's current
 // context as it found it, NULL included. Of the host's work nothing is waited for.
@@ -66,8 +71,8 @@ enum heddle_planner {
     HEDDLE_PLANNER_AUTO = 0, // DEVICE where an input is given in the GPU's memory, else HOST
     HEDDLE_PLANNER_HOST,     // the host, once, when the plan is made
     // The GPU, when the plan is made and again in each heddle_replan. The first plan of a pattern
-    // waits some seconds for the driver to assemble the planner (later processes take it from the
-    // driver's cache on disk), and holds up to 100 MB of the GPU's memory for a million tokens.
+    // waits some seconds for the driver to assemble the planner (later processes find it on disk,
+    // see above), and holds up to 100 MB of the GPU's memory for a million tokens.
     HEDDLE_PLANNER_DEVICE
 };
 

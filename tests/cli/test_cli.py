@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(ROOT, "tests", "oracle"))
 
 from runner import Runner, pattern_file
 
-COMMANDS = ("check", "run", "draw", "explain", "compile", "bench", "devices")
+COMMANDS = ("check", "run", "draw", "explain", "compile", "bench", "cache", "devices")
 RUN_KEYS = {"ms", "tflops_useful", "tflops_computed", "kept_pairs", "computed_pairs", "plan_ms",
             "compile_ms", "error", "target", "device"}
 EXPLAIN_KEYS = {"plan_ms", "plan_bytes", "kept_pairs", "computed_pairs", "full_tiles",
