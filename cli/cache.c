@@ -136,8 +136,8 @@ int command_cache(int argc, char **argv) {
     const struct option_set sets[] = {OPTION_SET(cache_options, &args)};
     const struct option_use use = {
         "cache list|stats|verify|clear|export FILE|import FILE",
-        "Compiled code that is kept on disk. An archive holds code that will run: import none\n"
-        "from where you would not run a program from.",
+        "Compiled code that is kept on disk. An archive holds code that will run:\n"
+        "import none from where you would not run a program from.",
         sets, 1};
     struct text_list operands = {0};
     enum parse_outcome outcome = options_parse(&use, argc, argv, &operands);

@@ -83,6 +83,7 @@ static enum heddle_status load(struct making *making, const struct cache_value *
 static enum heddle_status make_again(struct making *making, const struct cache_key *key,
                                      struct error *error) {
     struct cache_value value = {0};
+    error_finish(error); // of the first attempt, which nobody hears of
     llvm_unit_destroy(making->unit);
     enum heddle_status status = llvm_unit_create(NULL, NULL, &making->unit, error);
     if (status == HEDDLE_OK)

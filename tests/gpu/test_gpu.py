@@ -7,7 +7,9 @@ Without a GPU that heddle can use: one line, exit status 77 (skipped).
 """
 import json
 import os
+import subprocess
 import sys
+import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "oracle"))
 
@@ -65,6 +67,30 @@ def long_queue(heddle, problem, dim):
                  str(dim), "--dtype", "bf16", "--target", "cuda", "--verify"])
 
 
+def kept_cubin(heddle, problem, dim, planner):
+    """A cubin that the driver's linker gave and a later process loads computes the same as the text
+    that the driver assembles at loading, and as fast."""
+    arguments = [heddle, "run", runner.pattern_file(problem[0]), *problem[1:], "--heads", "8", "--dim",
+                 str(dim), "--dtype", "bf16", "--target", "cuda", "--planner", planner, "--repeat", "20", "--json"]
+    results, outs = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        for cache in ("/dev/null", folder, folder):
+            out = os.path.join(folder, f"{len(outs)}.npy")
+            done = subprocess.run([*arguments, "--verify", "--out", out], check=False, timeout=runner.SECONDS,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                  env={**os.environ, "HEDDLE_CACHE_DIR": cache})
+            assert done.returncode == 0, done.stderr.decode(errors="replace")
+            results.append(json.loads(done.stdout))
+            outs.append(np.load(out).view(np.uint32))
+        kinds = [entry["kind"] for entry in json.loads(subprocess.run(
+            [heddle, "cache", "list", "--json"], check=True, stdout=subprocess.PIPE,
+            env={**os.environ, "HEDDLE_CACHE_DIR": folder}).stdout)["entries"]]
+    assert kinds.count("cubin") == 1 + (planner == "device"), kinds     # the linker took the text
+    assert [result["cached"] for result in results] == [False, False, True], results
+    assert (outs[0] == outs[1]).all() and (outs[0] == outs[2]).all(), "the cubin computes something else"
+    assert results[2]["ms_least"] < 1.1 * results[0]["ms_least"] + 0.01, [r["ms_least"] for r in results]
+
+
 def main():
     args = runner.case_parser(cases=6, jobs=4).parse_args()
     if not has_gpu(args.heddle):
@@ -78,6 +104,11 @@ def main():
         tests.parallel([(f"long queue, {' '.join(p)}, dim {d}",
                          lambda p=p, d=d: long_queue(args.heddle, p, d))
                         for p in LONG_QUEUES for d in (64, 100, 128, 256)], args.jobs)
+        for problem, dim, planner in ((("window", "--axes", "i=8192"), 128, "host"),
+                                      (("neighborhood2d", "--axes", "y=64,x=64"), 64, "host"),
+                                      (("window", "--axes", "i=8192"), 64, "device")):
+            tests.case(f"a kept cubin, {problem[0]}, {planner}",
+                       lambda p=problem, d=dim, l=planner: kept_cubin(args.heddle, p, d, l))
     return tests.finish()
 
 

@@ -11,10 +11,12 @@
 #include <criterion/criterion.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -375,6 +377,26 @@ static bool use_full(void) {
 Test(cache, full_disk) {
     cr_assert_eq(chmod(base, 0777), 0);
     cr_assert_eq(as_anybody(use_full), 0);
+}
+
+// A disk that is full in truth: a small one of this process alone. Only root mounts, and not
+// everywhere.
+static bool use_small_disk(void) {
+    if (unshare(CLONE_NEWNS) != 0 || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", base, "tmpfs", 0, "size=64k") != 0)
+        return true;
+    struct job large = {.number = 3, .bytes = LARGE};
+    return get_number(1) == 0 && get_number(1) == 1 && get(&large) == 0 && get(&large) == 0 &&
+           file_count() == 1 && get_number(1) == 1;
+}
+
+Test(cache, small_disk) {
+    fflush(NULL);
+    pid_t child = fork();
+    if (child == 0)
+        _exit(use_small_disk() ? 0 : 1);
+    int status;
+    cr_assert(waitpid(child, &status, 0) == child && status == 0);
 }
 
 // ---- eviction -----------------------------------------------------------------------------------

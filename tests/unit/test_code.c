@@ -7,6 +7,7 @@
 
 #include <criterion/criterion.h>
 #include <llvm/Config/llvm-config.h>
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -135,6 +136,28 @@ Test(code, ptx) {
     strbuf_finish(&made);
     strbuf_finish(&found);
     strbuf_finish(&other);
+}
+
+enum { RACERS = 8 };
+
+static void *race(void *out) {
+    struct program *program = program_of(text, NULL);
+    add_kernel(program, HEDDLE_F32, 64, true);
+    *(int *)out = program->cache.made;
+    program_destroy(program);
+    return NULL;
+}
+
+Test(code, programs_of_many_threads) {
+    pthread_t threads[RACERS];
+    int made[RACERS], all = 0;
+    for (int i = 0; i < RACERS; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, race, &made[i]), 0);
+    for (int i = 0; i < RACERS; i++) {
+        pthread_join(threads[i], NULL);
+        all += made[i];
+    }
+    cr_assert_eq(all, 2); // a planner and a kernel
 }
 
 // ---- keys ---------------------------------------------------------------------------------------
