@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -506,8 +507,10 @@ static pid_t hang(const char *log) {
     int before = log_length(log);
     fflush(NULL);
     pid_t child = fork();
-    if (child == 0)
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL); // also where the test fails before it ends this
         _exit(get(&job));
+    }
     while (log_length(log) == before)
         nanosleep(&(struct timespec){0, 1000000}, NULL);
     return child;
@@ -558,9 +561,11 @@ Test(cache, forked_children_hold_no_lock) {
     cr_assert(lock_open(&again, folder, 5) && lock_try(&again) == LOCK_BUSY);
     fflush(NULL);
     pid_t child = fork();
-    if (child == 0)
+    if (child == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
         for (;;)
             pause();
+    }
     lock_close(&lock);
     cr_assert_eq(lock_try(&again), LOCK_HELD);
     lock_close(&again);
