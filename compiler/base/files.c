@@ -37,7 +37,7 @@ bool files_user_folder(const char *name, struct strbuf *out) {
 // ---- reading ------------------------------------------------------------------------------------
 
 bool files_read(int descriptor, size_t most_bytes, struct strbuf *out) {
-    char block[1 << 16];
+    char block[1 << 14]; // a thread of a host may have a small stack
     size_t begin = out->length;
     for (;;) {
         ssize_t got = read(descriptor, block, sizeof block);

@@ -69,7 +69,7 @@ static enum heddle_status bad_file(struct import *import, const char *what) {
 
 // Memory grows with what is read, not with what the file says of itself.
 static enum heddle_status read_bytes(struct import *import, uint64_t length) {
-    char block[1 << 16];
+    char block[1 << 14];
     while (length > 0) {
         size_t part = length < sizeof block ? (size_t)length : sizeof block;
         if (fread(block, 1, part, import->file) != part)
