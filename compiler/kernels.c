@@ -134,10 +134,9 @@ struct ptx_job { // of one of the two
     struct strbuf *out;
 };
 
-// Takes the text out of the cache, or makes it.
-static enum heddle_status get_ptx(struct ptx_job *job, const struct cache_key *key,
-                                  cache_make_fn *make, struct strbuf *out, int64_t *out_number,
-                                  struct error *error) {
+// Takes the text out of the cache, or makes it. Ends the key.
+static enum heddle_status get_ptx(struct ptx_job *job, struct cache_key *key, cache_make_fn *make,
+                                  struct strbuf *out, int64_t *out_number, struct error *error) {
     struct cache_value value;
     bool found;
     enum heddle_status status =
@@ -147,6 +146,7 @@ static enum heddle_status get_ptx(struct ptx_job *job, const struct cache_key *k
         *out_number = value.number;
     }
     cache_value_finish(&value);
+    cache_key_finish(key);
     return out->failed ? out_of_memory(error) : status;
 }
 
@@ -199,10 +199,11 @@ static enum heddle_status make_ptx(struct program *program, const struct sm90_sp
     double begin = now_ms();
     struct ptx_job job = {.program = program, .spec = spec};
     int64_t shared_bytes = 0;
+    struct cache_key key;
     kernel->spec = *spec;
-    ptx_key(program, spec, &kernel->key);
+    ptx_key(program, spec, &key);
     enum heddle_status status =
-        get_ptx(&job, &kernel->key, make_ptx_text, &kernel->ptx, &shared_bytes, error);
+        get_ptx(&job, &key, make_ptx_text, &kernel->ptx, &shared_bytes, error);
     kernel->shared_bytes = (int)shared_bytes;
     kernel->compile_ms = now_ms() - begin;
     return status;
@@ -223,7 +224,6 @@ enum heddle_status program_ptx(struct program *program, const struct sm90_spec *
             program->ptx_kernels = kernel;
         } else if (kernel) {
             strbuf_finish(&kernel->ptx);
-            cache_key_finish(&kernel->key);
             free(kernel);
             kernel = NULL;
         }
@@ -274,13 +274,13 @@ static enum heddle_status make_ptx_planner(struct program *program, int basis,
     if (!planner)
         return out_of_memory(error);
     planner->basis = basis;
-    planner_key(program, basis, &planner->key);
+    struct cache_key key;
+    planner_key(program, basis, &key);
     enum heddle_status status =
-        get_ptx(&job, &planner->key, make_planner_text, &planner->ptx, &number, error);
+        get_ptx(&job, &key, make_planner_text, &planner->ptx, &number, error);
     planner->compile_ms = now_ms() - begin;
     if (status != HEDDLE_OK) {
         strbuf_finish(&planner->ptx);
-        cache_key_finish(&planner->key);
         free(planner);
         return status;
     }

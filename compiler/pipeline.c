@@ -128,14 +128,12 @@ void program_destroy(struct program *program) {
     while (program->ptx_kernels) {
         struct ptx_kernel *next = program->ptx_kernels->next;
         strbuf_finish(&program->ptx_kernels->ptx);
-        cache_key_finish(&program->ptx_kernels->key);
         free(program->ptx_kernels);
         program->ptx_kernels = next;
     }
     while (program->ptx_planners) {
         struct ptx_planner *next = program->ptx_planners->next;
         strbuf_finish(&program->ptx_planners->ptx);
-        cache_key_finish(&program->ptx_planners->key);
         free(program->ptx_planners);
         program->ptx_planners = next;
     }

@@ -50,8 +50,7 @@ enum heddle_status program_kernel(struct program *program, const struct kernel_s
 struct ptx_kernel {
     struct sm90_spec spec;
     struct strbuf ptx;
-    struct cache_key key; // of the text
-    int shared_bytes;     // dynamic, of a launch
+    int shared_bytes; // dynamic, of a launch
     double compile_ms;
     struct ptx_kernel *next;
 };
@@ -63,7 +62,6 @@ enum heddle_status program_ptx(struct program *program, const struct sm90_spec *
 struct ptx_planner {
     int basis;
     struct strbuf ptx;
-    struct cache_key key; // of the text
     double compile_ms;
     struct ptx_planner *next;
 };

@@ -66,9 +66,8 @@ enum heddle_status cuda_maps_create(struct cuda_plan *c, struct sm90_args *args,
     c->placed_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes);
     if (sets == 1)
         return HEDDLE_OK;
-    const struct cuda_source source = {PLACE_PTX, NULL, &c->plan->program->cache};
     enum heddle_status status =
-        cuda_kernel_load(c->device, &source, "heddle_place_maps", 0, &c->place_maps, error);
+        cuda_kernel_load(c->device, PLACE_PTX, "heddle_place_maps", 0, &c->place_maps, error);
     if (status == HEDDLE_OK)
         status = cuda_status(api, api->MemAlloc(&c->maps, bytes), "tensor maps on the GPU", error);
     args->more_maps = c->maps;

@@ -196,13 +196,6 @@ static void fill_scalars(const struct plan *plan, struct sm90_args *args) {
 
 // ---- the plan -----------------------------------------------------------------------------------
 
-static enum heddle_status load_kernel(struct cuda_plan *c, struct error *error) {
-    const struct ptx_kernel *ptx = c->plan->ptx;
-    const struct cuda_source source = {ptx->ptx.text, &ptx->key, &c->plan->program->cache};
-    return cuda_kernel_load(c->device, &source, "heddle_attention", ptx->shared_bytes, &c->kernel,
-                            error);
-}
-
 static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     jmp_buf escape;
     if (setjmp(escape)) {
@@ -219,7 +212,8 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     fill_scalars(plan, args);
     enum heddle_status status = HEDDLE_OK;
     if (plan->ptx)
-        status = load_kernel(c, error);
+        status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
+                                  plan->ptx->shared_bytes, &c->kernel, error);
     if (status == HEDDLE_OK)
         status = cuda_maps_create(c, args, error);
     if (status == HEDDLE_OK)

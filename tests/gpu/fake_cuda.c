@@ -83,7 +83,6 @@ __attribute__((destructor)) static void note_held(void) {
     note_number("contexts", held.contexts);
     note_number("pushes", held.pushes);
     note_number("events", held.events);
-    note_number("links", held.links);
 }
 
 // Counts a call; what it gives.
@@ -119,7 +118,7 @@ CUresult fake_Init(unsigned int flags) {
 }
 CUresult fake_DriverGetVersion(int *version) {
     CALL(DriverGetVersion);
-    *version = mode_is("old_driver") ? 12000 : mode_is("new_driver") ? 13010 : 13000;
+    *version = mode_is("old_driver") ? 12000 : 13000;
     return CUDA_SUCCESS;
 }
 CUresult fake_GetErrorName(CUresult error, const char **text) {
@@ -202,62 +201,12 @@ CUresult fake_CtxGetDevice(CUdevice *device) {
     *device = 0;
     return held.pushes ? CUDA_SUCCESS : 201; // no context is current
 }
-// The cubin of a text is the text with a mark before it.
-static const char CUBIN[] = "fake cubin of ";
-
-static bool is_right(const char *image) {
-    if (strncmp(image, CUBIN, sizeof CUBIN - 1) == 0)
-        return !mode_is("other_cubins"); // a driver that does not take what another made
-    return strstr(image, ".target sm_90a") != NULL;
-}
-
-struct CUlinkState_st {
-    char *cubin;
-};
-
-CUresult fake_LinkCreate(unsigned int count, CUjit_option *options, void **values,
-                         CUlinkState *link) {
-    CALL(LinkCreate);
-    (void)count;
-    (void)options;
-    (void)values;
-    *link = calloc(1, sizeof **link);
-    held.links++;
-    return CUDA_SUCCESS;
-}
-CUresult fake_LinkAddData(CUlinkState link, CUjitInputType type, void *data, size_t bytes,
-                          const char *name, unsigned int count, CUjit_option *options,
-                          void **values) {
-    CALL(LinkAddData);
-    (void)name;
-    (void)count;
-    (void)options;
-    (void)values;
-    if (type != CU_JIT_INPUT_PTX || ((char *)data)[bytes - 1] || link->cubin || mode_is("bad_ptx"))
-        return 218;
-    link->cubin = malloc(sizeof CUBIN + bytes);
-    strcat(strcpy(link->cubin, CUBIN), data);
-    return CUDA_SUCCESS;
-}
-CUresult fake_LinkComplete(CUlinkState link, void **cubin, size_t *bytes) {
-    CALL(LinkComplete);
-    note("assembled");
-    *cubin = link->cubin;
-    *bytes = strlen(link->cubin) + 1;
-    return CUDA_SUCCESS;
-}
-CUresult fake_LinkDestroy(CUlinkState link) {
-    free(link->cubin);
-    free(link);
-    held.links--;
-    return called("LinkDestroy");
-}
 CUresult fake_ModuleLoadDataEx(CUmodule *module, const void *image, unsigned int count,
                                CUjit_option *options, void **values) {
     CALL(ModuleLoadDataEx);
     *module = (CUmodule)(void *)"module";
     if (!mode_is("bad_ptx")) {
-        bool right = is_right(image);
+        bool right = strstr(image, ".target sm_90a") != NULL;
         held.modules += right;
         return right ? CUDA_SUCCESS : 1;
     }

@@ -16,7 +16,7 @@ void fake_cuda_fail(int64_t n, CUresult result);
 const char *fake_cuda_failed(void);
 
 struct fake_cuda_held { // taken and not given back
-    int64_t memory, modules, contexts, pushes, events, links;
+    int64_t memory, modules, contexts, pushes, events;
 };
 struct fake_cuda_held fake_cuda_held(void);
 

@@ -188,40 +188,35 @@ def planner_fails(fake, mode, words):
     assert status == 4 and words in said and notes[-1] == "released", f"exit status {status}\n{said}"
 
 
-def keeps_cubins(fake, *more, kernels, **problem):
-    """What one process has assembled the next one finds: neither LLVM nor the assembler runs there."""
+def keeps_code(fake, *more, codes, **problem):
+    """What one process has compiled the next one finds, and gives the driver the same text."""
     arguments = ["run", pattern_file(problem.get("pattern", "window")), "--axes",
                  problem.get("axes", "i=1000"), "--target", "cuda", "--json", *more]
     with tempfile.TemporaryDirectory() as cache:
-        def run(mode, assembled, cached):
-            status, out, said, notes = fake.call(mode, *arguments, cache=cache)
-            assert status == 0 and not said, f"{mode}: exit status {status}\n{said}"
-            assert notes.count("assembled") == assembled, (mode, notes)
-            assert json.loads(out)["cached"] == cached, (mode, out)
-            return [note for note in notes if note != "assembled"]
+        def run(made):
+            status, out, said, notes = fake.call("ok", *arguments, cache=cache)
+            assert status == 0 and not said, f"exit status {status}\n{said}"
+            said = json.loads(out)
+            assert (said["cached"], said["code_made"]) == (made == 0, made), out
+            return notes
 
-        cold = run("ok", kernels, False)
-        assert run("ok", 0, True) == cold
-        assert run("new_driver", kernels, False) == cold      # another driver's are not taken
-        assert run("new_driver", 0, True) == cold
-        # Those that the driver refuses are assembled anew, and then the text itself is loaded.
-        assert run("other_cubins", kernels, False) == cold
-        assert run("ok", 0, True) == cold
+        cold = run(codes)
+        assert run(0) == cold
         folder = os.path.join(cache, "code")
         for name in os.listdir(folder):
             path = os.path.join(folder, name)
-            with open(path, "r+b") as file:
-                file.seek(-1, os.SEEK_END) if os.path.getsize(path) else None
-                last = file.read(1)
-                if last:
+            if os.path.getsize(path):
+                with open(path, "r+b") as file:
+                    file.seek(-1, os.SEEK_END)
+                    last = file.read(1)
                     file.seek(-1, os.SEEK_END)
                     file.write(bytes([last[0] ^ 64]))
-        assert run("ok", kernels, False) == cold
-        assert run("ok", 0, True) == cold
+        assert run(codes) == cold
+        assert run(0) == cold
 
 
 def planner_cases(tests, fake):
-    tests.case("a planner's cubin", lambda: keeps_cubins(fake, "--planner", "device", kernels=2))
+    tests.case("a planner's code", lambda: keeps_code(fake, "--planner", "device", codes=3))
     tests.case("a planner", lambda: plans_on_device(fake, 8, 1))
     tests.case("a planner of many lists", lambda: plans_on_device(fake, 48, 2, axes="i=100000"))
     tests.case("a planner, tuned", lambda: tunes(fake, "device", kernels=2))
@@ -272,8 +267,7 @@ def main():
         tests.case("bench, a sweep", lambda: sweeps(fake))
         tests.case("tuning", lambda: tunes(fake, "host", kernels=1))
         tests.case("tuning, a call fails", lambda: tuning_fails(fake))
-        tests.case("cubins", lambda: keeps_cubins(fake, kernels=1))
-        tests.case("cubins of two kernels", lambda: keeps_cubins(fake, "--batch", "3", kernels=2))
+        tests.case("kept code", lambda: keeps_code(fake, codes=2))
         tests.case("one block", lambda: launches(fake, "--heads", "1", axes="i=100", blocks=1))
         tests.case("batches", lambda: launches(
             fake, "--batch", "3", "--dim", "100", several_maps=True))

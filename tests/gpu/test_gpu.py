@@ -67,28 +67,23 @@ def long_queue(heddle, problem, dim):
                  str(dim), "--dtype", "bf16", "--target", "cuda", "--verify"])
 
 
-def kept_cubin(heddle, problem, dim, planner):
-    """A cubin that the driver's linker gave and a later process loads computes the same as the text
-    that the driver assembles at loading, and as fast."""
+def kept_code(heddle, problem, dim, planner):
+    """What a later process finds computes the same as what the first one compiled."""
     arguments = [heddle, "run", runner.pattern_file(problem[0]), *problem[1:], "--heads", "8", "--dim",
-                 str(dim), "--dtype", "bf16", "--target", "cuda", "--planner", planner, "--repeat", "20", "--json"]
+                 str(dim), "--dtype", "bf16", "--target", "cuda", "--planner", planner, "--json"]
     results, outs = [], []
     with tempfile.TemporaryDirectory() as folder:
         for cache in ("/dev/null", folder, folder):
             out = os.path.join(folder, f"{len(outs)}.npy")
-            done = subprocess.run([*arguments, "--verify", "--out", out], check=False, timeout=runner.SECONDS,
-                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            done = subprocess.run([*arguments, "--verify", "--out", out], check=False,
+                                  timeout=runner.SECONDS, stdout=subprocess.PIPE,
+                                  stderr=subprocess.PIPE,
                                   env={**os.environ, "HEDDLE_CACHE_DIR": cache})
             assert done.returncode == 0, done.stderr.decode(errors="replace")
             results.append(json.loads(done.stdout))
             outs.append(np.load(out).view(np.uint32))
-        kinds = [entry["kind"] for entry in json.loads(subprocess.run(
-            [heddle, "cache", "list", "--json"], check=True, stdout=subprocess.PIPE,
-            env={**os.environ, "HEDDLE_CACHE_DIR": folder}).stdout)["entries"]]
-    assert kinds.count("cubin") == 1 + (planner == "device"), kinds     # the linker took the text
     assert [result["cached"] for result in results] == [False, False, True], results
-    assert (outs[0] == outs[1]).all() and (outs[0] == outs[2]).all(), "the cubin computes something else"
-    assert results[2]["ms_least"] < 1.1 * results[0]["ms_least"] + 0.01, [r["ms_least"] for r in results]
+    assert (outs[0] == outs[1]).all() and (outs[0] == outs[2]).all(), "other bits"
 
 
 def main():
@@ -107,8 +102,8 @@ def main():
         for problem, dim, planner in ((("window", "--axes", "i=8192"), 128, "host"),
                                       (("neighborhood2d", "--axes", "y=64,x=64"), 64, "host"),
                                       (("window", "--axes", "i=8192"), 64, "device")):
-            tests.case(f"a kept cubin, {problem[0]}, {planner}",
-                       lambda p=problem, d=dim, l=planner: kept_cubin(args.heddle, p, d, l))
+            tests.case(f"kept code, {problem[0]}, {planner}",
+                       lambda p=problem, d=dim, l=planner: kept_code(args.heddle, p, d, l))
     return tests.finish()
 
 
