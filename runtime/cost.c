@@ -156,21 +156,25 @@ static double tile_cost(const struct plan *plan, const struct constants *c, bool
     return tall ? tile * c->tall : tile;
 }
 
+static struct cost_dense dense_cost(const struct plan *plan, const struct constants *c, bool tall) {
+    double tile = tile_cost(plan, c, tall);
+    double keys = (double)(!tall && plan->wide_rows ? plan->wide_rows : plan->key_rows);
+    return (struct cost_dense){.tile = tile * size_share(plan, c, keys),
+                               .keys = keys,
+                               .rows = (double)(tall ? plan->tall_rows : plan->query_rows),
+                               .item = tile * c->item};
+}
+
 struct cost cost_of(const struct plan *plan, const struct mask_ops *ops) {
     const struct constants *c = constants_of(plan->options.target);
     double tile = tile_cost(plan, c, volume(plan->query_tile) > (double)plan->query_rows);
     double size = tile * size_share(plan, c, volume(plan->launch.tile));
     double scored = 1.0 + score_cost(plan, c, ops);
-    bool tall = plan->tall_rows;
-    double dense_tile = tile_cost(plan, c, tall);
-    double most_keys = (double)(!tall && plan->wide_rows ? plan->wide_rows : plan->key_rows);
     return (struct cost){.full = size * scored,
                          .partial = size * (scored + mask_cost(plan, c, ops)),
                          .item = tile * c->item,
-                         .dense_tile = dense_tile * size_share(plan, c, most_keys),
-                         .dense_keys = most_keys,
-                         .dense_rows = (double)(tall ? plan->tall_rows : plan->query_rows),
-                         .dense_item = dense_tile * c->item};
+                         .dense = {dense_cost(plan, c, false), dense_cost(plan, c, true)},
+                         .dense_count = plan->tall_rows ? 2 : 1};
 }
 
 // Not at all up to causal at 16K, fully from full at 16K on: between them lies no measurement.

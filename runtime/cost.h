@@ -10,9 +10,12 @@
 struct cost {             // in milliseconds of one worker: a multiprocessor, or a thread
     double full, partial; // a tile of the plan's key box
     double item;          // what an item costs besides its tiles
-    // Of dense attention without a score, in the boxes that suit it best: a full tile, its keys,
-    // and an item's rows and what they cost besides.
-    double dense_tile, dense_keys, dense_rows, dense_item;
+    // Of dense attention without a score, in the widest tiles of usual items, and of tall ones
+    // where there are any: a full tile, its keys, and an item's rows and what they cost besides.
+    struct cost_dense {
+        double tile, keys, rows, item;
+    } dense[2];
+    int dense_count;
 };
 
 // For the plan's target, dtype, head dim and boxes.

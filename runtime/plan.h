@@ -45,7 +45,8 @@ struct plan_counts {
 struct plan_candidate { // boxes that the schedule tried
     struct plan_boxes boxes;
     double full, partial; // tiles of an item: means over a sample of items
-    double row_ms;        // what a query row takes of one worker (runtime/cost.h)
+    double row_ms;        // what a query row takes of one worker (runtime/cost.h), those that
+                          // have nothing to do at the end counted in
 };
 
 struct plan {

@@ -3,6 +3,7 @@
 #include "runtime/cost.h"
 #include "runtime/cuda/cuda_lists.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 // Beyond this many, the last items to end are nothing beside all the others.
@@ -79,11 +80,17 @@ static int64_t ceil_div(int64_t a, int64_t b) {
     return (a + b - 1) / b;
 }
 
-// All items of a dense problem are alike: whole waves of them.
+// All items of a dense problem are alike: whole waves of them, in the rows that take less.
 static double dense_ms(const struct plan *plan, const struct cost *cost, int workers) {
-    int64_t items = plan->batch * plan->heads * ceil_div(plan->queries, (int64_t)cost->dense_rows);
-    double tiles = (double)ceil_div(plan->keys, (int64_t)cost->dense_keys);
-    return (double)ceil_div(items, workers) * (tiles * cost->dense_tile + cost->dense_item);
+    double least = INFINITY;
+    for (int i = 0; i < cost->dense_count; i++) {
+        const struct cost_dense *dense = &cost->dense[i];
+        int64_t items = plan->batch * plan->heads * ceil_div(plan->queries, (int64_t)dense->rows);
+        double tiles = (double)ceil_div(plan->keys, (int64_t)dense->keys);
+        double waves = (double)ceil_div(items, workers);
+        least = fmin(least, waves * (tiles * dense->tile + dense->item));
+    }
+    return least;
 }
 
 static bool predict_gpu(const struct plan *plan, const struct cost *cost, int workers,
@@ -100,10 +107,11 @@ static bool predict_gpu(const struct plan *plan, const struct cost *cost, int wo
 
 static void predict_cpu(const struct plan *plan, const struct cost *cost, int workers,
                         struct prediction *out) {
+    const struct cost_dense *dense = &cost->dense[0];
     double rows = (double)plan->batch * (double)plan->heads * (double)plan->queries;
-    double tiles = (double)plan->keys / cost->dense_keys;
-    double dense = rows / cost->dense_rows * (tiles * cost->dense_tile + cost->dense_item);
-    *out = (struct prediction){total_ms(plan, cost) / workers, dense / workers};
+    double tiles = (double)plan->keys / dense->keys;
+    double ms = rows / dense->rows * (tiles * dense->tile + dense->item);
+    *out = (struct prediction){total_ms(plan, cost) / workers, ms / workers};
 }
 
 bool predict(const struct plan *plan, int workers, struct prediction *out) {

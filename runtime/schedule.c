@@ -7,6 +7,7 @@
 #include "runtime/lists.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,12 +47,26 @@ struct search {
     int count, best; // best: -1 while nothing can be planned
 };
 
+// Workers take whole items: the time of all of them over the share that has something to do. Items
+// that are alike come in waves; of others the longest may outlast the rest.
+static double idle_factor(const struct plan *plan, double items, double mean_ms,
+                          double longest_ms) {
+    double workers = cost_device_of(plan->options.target).workers;
+    if (workers <= 0.0 || mean_ms <= 0.0)
+        return 1.0;
+    double least = workers * longest_ms / (items * mean_ms);
+    if (longest_ms < 1.25 * mean_ms)
+        least = ceil(items / workers) * workers / items;
+    return least > 1.0 ? least : 1.0;
+}
+
 // Plans an even sample of items in the plan's boxes; false when there is no query to plan for.
 static bool sample(struct search *search, struct plan_candidate *out) {
     const struct plan *plan = search->plan;
     int64_t boxes = lists_box_count(plan), items = boxes * plan->row_count;
     int64_t sampled = items < SAMPLE_ITEMS ? items : SAMPLE_ITEMS;
-    double rows = 0.0, count = (double)sampled;
+    double rows = 0.0, ms = 0.0, longest_ms = 0.0, count = (double)sampled;
+    struct cost cost = cost_of(plan, &search->ops);
     for (int64_t i = 0; i < sampled; i++) {
         int64_t number = (2 * i + 1) * items / (2 * sampled);
         struct abi_query_box box = lists_box(plan, number % boxes);
@@ -60,11 +75,15 @@ static bool sample(struct search *search, struct plan_candidate *out) {
             lists_sample(plan, number / boxes, number % boxes, search->space, &list);
         out->full += (double)tiles.full / count;
         out->partial += (double)tiles.partial / count;
+        double item_ms =
+            (double)tiles.full * cost.full + (double)tiles.partial * cost.partial + cost.item;
+        ms += item_ms / count;
+        longest_ms = item_ms > longest_ms ? item_ms : longest_ms;
         rows += (double)(box.end[0] - box.begin[0]) * (box.end[1] - box.begin[1]) *
                 (box.end[2] - box.begin[2]) / count;
     }
-    struct cost cost = cost_of(plan, &search->ops);
-    out->row_ms = (out->full * cost.full + out->partial * cost.partial + cost.item) / rows;
+    double all = (double)(plan->batch * plan->heads * boxes);
+    out->row_ms = ms / rows * idle_factor(plan, all, ms, longest_ms);
     return rows > 0.0;
 }
 

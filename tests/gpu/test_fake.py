@@ -275,7 +275,9 @@ def main():
             fake, "--param", "dilation_y=2", "--param", "dilation_x=3", "--queries", "400",
             pattern="neighborhood2d", axes="y=50,x=40", several_maps=True))
         tests.case("more queries than keys", lambda: launches(fake, "--queries", "1200", "--dim", "128"))
-        tests.case("tall items", lambda: launches(fake, pattern="full", threads=512))
+        tests.case("tall items", lambda: launches(
+            fake, "--heads", "16", pattern="full", axes="i=12288", threads=512))
+        tests.case("too few rows for tall items", lambda: launches(fake, pattern="full"))
         if has_planner(heddle):
             planner_cases(tests, fake)
         tests.case("devices", lambda: lists_devices(fake))
