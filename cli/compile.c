@@ -196,7 +196,7 @@ int command_compile(int argc, char **argv) {
                                       PROBLEM_SET(&compile.problem_args)};
     const struct option_use use = {
         "compile FILE --emit=STAGE,...",
-        "Shows what a stage of the compiler makes (plan-ptx: the planner of a GPU).\n"
+        "Shows what a stage makes; one more is plan-ptx, the planner of a GPU.\n"
         "Stages that need a problem take\n"
         "one axis as 4096, two as 64 x 64 and three as 16 x 32 x 32 without --axes.",
         sets, 2};

@@ -136,8 +136,13 @@ static void print_basis(const struct facts *facts, int side, int b, const struct
 
 void facts_print(const struct facts *facts, const struct pattern *pattern, struct strbuf *out) {
     struct expr_names names = pattern_names(pattern, pattern->graph->arena);
+    bool any = false;
+    for (int t = 0; t < pattern->table_count; t++)
+        any |= facts->tables_in_keep[t];
     strbuf_printf(out, "lists differ by head: %s\n",
-                  facts->by_head ? "each head has its own" : "where these tables differ");
+                  facts->by_head ? "each head has its own"
+                  : any          ? "where these tables differ"
+                                 : "no");
     for (int t = 0; !facts->by_head && t < pattern->table_count; t++)
         if (facts->tables_in_keep[t])
             strbuf_printf(out, "  %s\n", names.tables[t]);
