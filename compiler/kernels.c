@@ -1,6 +1,7 @@
 // The pipeline's second half: program -> kernels and GPU planners. See pipeline.h.
 
 #include "compiler/base/dtype.h"
+#include "compiler/cache/entry.h"
 #include "compiler/code.h"
 #include "compiler/cpu/cpu_kernel.h"
 #include "compiler/llvm/llvm_nvptx.h"
@@ -249,19 +250,15 @@ static enum heddle_status make_planner_text(void *context, struct strbuf *out, i
     return program_step(job->program, planner_ptx_step, job, error);
 }
 
-// Of what clang made when heddle was built: another clang makes other kernels of the same sources.
-static uint64_t bitcode_hash(void) {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-    for (unsigned long i = 0; i < planner_device_bitcode_bytes; i++)
-        hash = (hash ^ planner_device_bitcode[i]) * UINT64_C(0x100000001b3);
-    return hash;
-}
-
+// The bitcode is of the clang that heddle was built with: another makes other kernels of the same
+// sources.
 static void planner_key(const struct program *program, int basis, struct cache_key *out) {
-    char spec[64], about[32];
+    char spec[64 + ENTRY_NAME_ROOM], about[32], bitcode[ENTRY_NAME_ROOM];
+    entry_name((const char *)planner_device_bitcode, planner_device_bitcode_bytes, bitcode);
     snprintf(about, sizeof about, "basis %d", basis);
-    snprintf(spec, sizeof spec, "%s, bitcode %016llx", about, (unsigned long long)bitcode_hash());
-    code_key(out, "ptx-planner", program->pattern, "sm_90a +ptx80", spec, about);
+    snprintf(spec, sizeof spec, "%s, bitcode %s", about, bitcode);
+    code_key(out, "ptx-planner", program->pattern, PLANNER_PTX_CPU " " PLANNER_PTX_FEATURES, spec,
+             about);
 }
 
 // Appends one to the program's when it could be made.

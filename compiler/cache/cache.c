@@ -75,7 +75,8 @@ void cache_value_finish(struct cache_value *value) {
     *value = (struct cache_value){0};
 }
 
-bool cache_keeps(const struct cache *cache) {
+// Can anything be kept? False also where the folder cannot be made.
+static bool keeps(const struct cache *cache) {
     struct error ignored = {0};
     bool there = cache->folder && files_make_folder(cache->folder, &ignored) == HEDDLE_OK &&
                  access(cache->folder, W_OK | X_OK) == 0;
@@ -187,7 +188,7 @@ enum heddle_status cache_get(struct cache *cache, const struct cache_key *key, c
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the key of compiled code");
     entry_name(key->bytes.text, key->bytes.length, name);
     *out_found = find(cache, key, name, out);
-    if (!*out_found && !cache_keeps(cache))
+    if (!*out_found && !keeps(cache))
         return make_value(cache, make, context, out, error);
     enum heddle_status status = HEDDLE_OK;
     if (!*out_found) {
@@ -207,7 +208,7 @@ enum heddle_status cache_renew(struct cache *cache, const struct cache_key *key,
                                struct error *error) {
     char name[ENTRY_NAME_ROOM];
     atomic_fetch_sub(&cache->found, 1); // it was no use
-    if (!cache_keeps(cache))
+    if (!keeps(cache))
         return make_value(cache, make, context, out, error);
     entry_name(key->bytes.text, key->bytes.length, name);
     return make_and_keep(cache, key, name, make, context, out, error);

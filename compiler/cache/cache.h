@@ -68,9 +68,6 @@ enum heddle_status cache_renew(struct cache *cache, const struct cache_key *key,
                                cache_make_fn *make, void *context, struct cache_value *out,
                                struct error *error);
 
-// Can anything be kept? False also where the folder cannot be made.
-bool cache_keeps(const struct cache *cache);
-
 // A number of bytes as HEDDLE_CACHE_LIMIT has it. False: not one.
 bool cache_parse_bytes(const char *text, int64_t *out);
 

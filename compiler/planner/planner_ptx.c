@@ -44,7 +44,8 @@ enum heddle_status planner_ptx(const struct pattern *pattern, const struct facts
         return error_set(error, HEDDLE_DEVICE_ERROR,
                          "this heddle was built without a planner for GPUs: building one takes "
                          "clang of LLVM's version (clang-22 beside llvm-22-dev)");
-    enum heddle_status status = llvm_unit_create_nvptx("sm_90a", "+ptx80", &unit, error);
+    enum heddle_status status =
+        llvm_unit_create_nvptx(PLANNER_PTX_CPU, PLANNER_PTX_FEATURES, &unit, error);
     if (status == HEDDLE_OK)
         status = fill(unit, pattern, facts, basis, out, error);
     llvm_unit_destroy(unit);

@@ -17,6 +17,9 @@ static inline bool planner_ptx_possible(void) {
     return planner_device_bitcode_bytes > 0;
 }
 
+#define PLANNER_PTX_CPU "sm_90a"
+#define PLANNER_PTX_FEATURES "+ptx80"
+
 // Appends PTX for sm_90a with the kernels of planner_device.h, for query-major lists in a basis
 // that its facts mark usable. HEDDLE_DEVICE_ERROR: built without a planner for GPUs.
 enum heddle_status planner_ptx(const struct pattern *pattern, const struct facts *facts, int basis,

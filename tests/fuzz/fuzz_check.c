@@ -9,6 +9,7 @@
 // A case that fails is written to fuzz_failure.heddle. Built with -DLIBFUZZER, libFuzzer drives it.
 
 #include "dsl/check.h"
+#include "tests/fuzz/fuzz_random.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -165,15 +166,6 @@ struct sample {
 
 static struct sample corpus[MAX_CORPUS];
 static int corpus_count;
-static uint64_t state;
-
-static uint32_t random_below(uint32_t bound) { // xorshift
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return bound ? (uint32_t)(state >> 20) % bound : 0;
-}
-
 static void splice(uint8_t *bytes, size_t *length, size_t at, size_t removed,
                    const uint8_t *inserted, size_t inserted_length) {
     if (*length - removed + inserted_length > MAX_BYTES)
@@ -335,7 +327,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     long iterations = strtol(argv[1], NULL, 10);
-    state = strtoull(argv[2], NULL, 10) * 2654435761u + 88172645463325252u;
+    fuzz_state = strtoull(argv[2], NULL, 10) * 2654435761u + 88172645463325252u;
     for (int i = 3; i < argc; i++)
         if (!load(argv[i]))
             fprintf(stderr, "fuzz_check: cannot read %s\n", argv[i]);

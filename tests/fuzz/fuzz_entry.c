@@ -5,6 +5,7 @@
 #include "compiler/cache/archive.h"
 #include "compiler/cache/entry.h"
 #include "compiler/cache/folder.h"
+#include "tests/fuzz/fuzz_random.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -13,15 +14,6 @@
 #include <unistd.h>
 
 enum { MOST_BYTES = 4096, ARCHIVE_EVERY = 32 };
-
-static uint64_t state;
-
-static uint32_t random_below(uint32_t bound) { // xorshift
-    state ^= state << 13;
-    state ^= state >> 7;
-    state ^= state << 17;
-    return bound ? (uint32_t)(state >> 20) % bound : 0;
-}
 
 static void fail(const char *what) {
     fprintf(stderr, "fuzz_entry: %s\n", what);
@@ -42,7 +34,7 @@ static void random_entry(struct strbuf *out) {
     const struct entry entry = {.label = {texts[0].text, texts[0].length},
                                 .key = {texts[1].text, texts[1].length},
                                 .code = {texts[2].text, texts[2].length},
-                                .number = (int64_t)state};
+                                .number = (int64_t)fuzz_state};
     entry_write(&entry, out);
     for (int i = 0; i < 3; i++)
         strbuf_finish(&texts[i]);
@@ -167,7 +159,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     long iterations = strtol(argv[1], NULL, 10);
-    state = strtoull(argv[2], NULL, 10) * 2654435761u + 88172645463325252u;
+    fuzz_state = strtoull(argv[2], NULL, 10) * 2654435761u + 88172645463325252u;
     snprintf(base, sizeof base, "/tmp/heddle-fuzz-XXXXXX");
     if (!mkdtemp(base) || setenv("HEDDLE_CACHE_DIR", base, 1) != 0)
         fail("no folder");

@@ -18,7 +18,7 @@ static int mode_is(const char *name) {
     return mode && strcmp(mode, name) == 0;
 }
 
-static void note(const char *text) {
+void fake_cuda_note(const char *text) {
     const char *path = getenv("FAKE_CUDA_LOG");
     FILE *file = path ? fopen(path, "a") : NULL;
     if (!file)
@@ -74,7 +74,7 @@ static void note_number(const char *what, int64_t number) {
     char text[64];
     snprintf(text, sizeof text, "%s still held: %lld", what, (long long)number);
     if (number)
-        note(text);
+        fake_cuda_note(text);
 }
 
 __attribute__((destructor)) static void note_held(void) {
@@ -92,7 +92,7 @@ static CUresult called(const char *name) {
         return CUDA_SUCCESS;
     failing.failed = name;
     snprintf(text, sizeof text, "failed %s", name);
-    note(text);
+    fake_cuda_note(text);
     return failing.result;
 }
 
@@ -176,7 +176,7 @@ CUresult fake_PrimaryCtxRetain(CUcontext *context, CUdevice device) {
 }
 CUresult fake_PrimaryCtxRelease(CUdevice device) {
     (void)device;
-    note("released");
+    fake_cuda_note("released");
     held.contexts--;
     return called("PrimaryCtxRelease");
 }
@@ -217,7 +217,7 @@ CUresult fake_ModuleLoadDataEx(CUmodule *module, const void *image, unsigned int
 }
 CUresult fake_ModuleUnload(CUmodule module) {
     (void)module;
-    note("unloaded");
+    fake_cuda_note("unloaded");
     held.modules--;
     return called("ModuleUnload");
 }
@@ -301,7 +301,7 @@ CUresult fake_LaunchHostFunc(CUstream stream, CUhostFn function, void *context) 
     CALL(LaunchHostFunc);
     (void)stream;
     wait_for_stream();
-    note("hold");
+    fake_cuda_note("hold");
     waiting.function = function;
     waiting.context = context;
     waiting.is = pthread_create(&waiting.thread, NULL, run_waiting, NULL) == 0;
@@ -351,7 +351,7 @@ CUresult fake_LaunchKernel(CUfunction function, unsigned int x, unsigned int y, 
     }
     snprintf(text, sizeof text, "launch %u %u %u x %u %u %u, %s", x, y, z, threads, threads_y,
              threads_z, shared_bytes > 49152 ? "large" : "small");
-    note(text);
+    fake_cuda_note(text);
     return CUDA_SUCCESS;
 }
 // The real one refuses the same things.

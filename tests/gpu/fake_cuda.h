@@ -20,6 +20,9 @@ struct fake_cuda_held { // taken and not given back
 };
 struct fake_cuda_held fake_cuda_held(void);
 
+// A line of the driver's log, $FAKE_CUDA_LOG.
+void fake_cuda_note(const char *text);
+
 // Streams say from now on whether they are captured in a graph.
 void fake_cuda_capture(bool capturing);
 

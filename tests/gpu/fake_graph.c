@@ -12,15 +12,6 @@
 static char STREAM[] = "a stream", GRAPH[] = "a graph", EXEC[] = "a graph, ready";
 enum { INVALID = 1 };
 
-static void note_graph(const char *text) {
-    const char *path = getenv("FAKE_CUDA_LOG");
-    FILE *file = path ? fopen(path, "a") : NULL;
-    if (!file)
-        return;
-    fprintf(file, "%s\n", text);
-    fclose(file);
-}
-
 DRIVER(cuCtxSetCurrent, void *context);
 DRIVER(cuMemsetD8_v2, void *to, unsigned char value, size_t bytes);
 DRIVER(cuStreamCreate, void **stream, unsigned flags);
@@ -47,12 +38,12 @@ CUresult fake_cuStreamDestroy_v2(void *stream) {
     return stream == STREAM ? 0 : INVALID;
 }
 CUresult fake_cuStreamBeginCapture_v2(void *stream, int mode) {
-    note_graph("capture");
+    fake_cuda_note("capture");
     fake_cuda_capture(true);
     return stream == STREAM && mode >= 0 && mode <= 2 ? 0 : INVALID;
 }
 CUresult fake_cuStreamEndCapture(void *stream, void **graph) {
-    note_graph("captured");
+    fake_cuda_note("captured");
     fake_cuda_capture(false);
     *graph = GRAPH;
     return stream == STREAM ? 0 : INVALID;
@@ -62,14 +53,14 @@ CUresult fake_cuGraphInstantiateWithFlags(void **exec, void *graph, unsigned lon
     return graph == GRAPH && flags == 0 ? 0 : INVALID;
 }
 CUresult fake_cuGraphLaunch(void *exec, void *stream) {
-    note_graph("replay");
+    fake_cuda_note("replay");
     return exec == EXEC && stream == STREAM ? 0 : INVALID;
 }
 CUresult fake_cuGraphExecDestroy(void *exec) {
-    note_graph("exec gone");
+    fake_cuda_note("exec gone");
     return exec == EXEC ? 0 : INVALID;
 }
 CUresult fake_cuGraphDestroy(void *graph) {
-    note_graph("graph gone");
+    fake_cuda_note("graph gone");
     return graph == GRAPH ? 0 : INVALID;
 }

@@ -188,10 +188,9 @@ def planner_fails(fake, mode, words):
     assert status == 4 and words in said and notes[-1] == "released", f"exit status {status}\n{said}"
 
 
-def keeps_code(fake, *more, codes, **problem):
+def keeps_code(fake, *more, codes):
     """What one process has compiled the next one finds, and gives the driver the same text."""
-    arguments = ["run", pattern_file(problem.get("pattern", "window")), "--axes",
-                 problem.get("axes", "i=1000"), "--target", "cuda", "--json", *more]
+    arguments = ["run", pattern_file("window"), "--axes", "i=1000", "--target", "cuda", "--json", *more]
     with tempfile.TemporaryDirectory() as cache:
         def run(made):
             status, out, said, notes = fake.call("ok", *arguments, cache=cache)

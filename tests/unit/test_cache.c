@@ -7,6 +7,7 @@
 #include "compiler/cache/entry.h"
 #include "compiler/cache/folder.h"
 #include "compiler/cache/lock.h"
+#include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>
 #include <fcntl.h>
@@ -25,11 +26,10 @@
 #include <unistd.h>
 
 enum { NOBODY = 65534, LARGE = 200000 };
-static char base[64], folder[96];
+static char base[SCRATCH_ROOM], folder[96];
 
 static void setup(void) {
-    snprintf(base, sizeof base, "/tmp/heddle-cache-XXXXXX");
-    cr_assert(mkdtemp(base));
+    scratch_make("cache", base);
     snprintf(folder, sizeof folder, "%s/code", base);
     setenv("HEDDLE_CACHE_DIR", base, 1);
     unsetenv("HEDDLE_CACHE_LIMIT");
@@ -37,9 +37,7 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-    char command[256];
-    snprintf(command, sizeof command, "chmod -R u+rwx '%s' && rm -r '%s'", base, base);
-    cr_assert_eq(system(command), 0);
+    scratch_remove(base);
 }
 
 TestSuite(cache, .init = setup, .fini = teardown);

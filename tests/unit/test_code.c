@@ -4,6 +4,7 @@
 #include "compiler/cache/folder.h"
 #include "compiler/code.h"
 #include "compiler/pipeline.h"
+#include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>
 #include <llvm/Config/llvm-config.h>
@@ -16,11 +17,10 @@
 static const char text[] =
     "pattern p { axes i; const far = 8; param int before = 4;\n"
     "    keep q.i - k.i <= before or k.i < far; }";
-static char base[64], folder[96];
+static char base[SCRATCH_ROOM], folder[96];
 
 static void setup(void) {
-    snprintf(base, sizeof base, "/tmp/heddle-code-XXXXXX");
-    cr_assert(mkdtemp(base));
+    scratch_make("code", base);
     snprintf(folder, sizeof folder, "%s/code", base);
     setenv("HEDDLE_CACHE_DIR", base, 1);
     unsetenv("HEDDLE_CACHE_LIMIT");
@@ -28,9 +28,7 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", base);
-    cr_assert_eq(system(command), 0);
+    scratch_remove(base);
 }
 
 TestSuite(code, .init = setup, .fini = teardown);

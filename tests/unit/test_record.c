@@ -2,6 +2,7 @@
 // at the same time.
 #include "compiler/base/files.h"
 #include "runtime/record.h"
+#include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>
 #include <dirent.h>
@@ -14,18 +15,15 @@
 
 static const char key[] = "pattern window\nsizes 64\n", other_key[] = "pattern window\nsizes 65\n";
 static const char text[] = "basis i\nquery_tile 1 1 64\n";
-static char base[64], folder[128];
+static char base[SCRATCH_ROOM], folder[128];
 
 static void setup(void) {
-    snprintf(base, sizeof base, "/tmp/heddle-record-XXXXXX");
-    cr_assert(mkdtemp(base));
+    scratch_make("record", base);
     snprintf(folder, sizeof folder, "%s/cache/records", base); // two levels are to be made
 }
 
 static void teardown(void) {
-    char command[128];
-    snprintf(command, sizeof command, "rm -r '%s'", base);
-    cr_assert_eq(system(command), 0);
+    scratch_remove(base);
 }
 
 TestSuite(record, .init = setup, .fini = teardown);

@@ -3,6 +3,7 @@
 #include "compiler/base/files.h"
 #include "runtime/record.h"
 #include "runtime/tuned.h"
+#include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -15,7 +16,7 @@ static const char source[] =
     "keep abs(q.y - k.y) <= reach and abs(q.x - k.x) <= reach and "
     "group[q.y, q.x] == group[k.y, k.x]; score s + slope[head]; }";
 static const char machine[] = "this machine";
-static char base[64];
+static char base[SCRATCH_ROOM];
 static struct program *program;
 static int32_t group[1024];
 static const int64_t reach = 6;
@@ -26,8 +27,8 @@ static struct heddle_problem problem;
 
 static void setup(void) {
     struct error error = {0};
-    snprintf(base, sizeof base, "/tmp/heddle-tuned-XXXXXX");
-    cr_assert(mkdtemp(base) && setenv("HEDDLE_CACHE_DIR", base, 1) == 0);
+    scratch_make("tuned", base);
+    cr_assert_eq(setenv("HEDDLE_CACHE_DIR", base, 1), 0);
     cr_assert_eq(program_create("near.heddle", source, strlen(source), NULL, &program, &error),
                  HEDDLE_OK, "%s", error_text(&error));
     problem = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
@@ -38,10 +39,8 @@ static void setup(void) {
 }
 
 static void teardown(void) {
-    char command[128];
     program_destroy(program);
-    snprintf(command, sizeof command, "rm -r '%s'", base);
-    cr_assert_eq(system(command), 0);
+    scratch_remove(base);
 }
 
 TestSuite(tuned, .init = setup, .fini = teardown);
