@@ -3,6 +3,7 @@
 #include "runtime/bind.h"
 
 #include "compiler/planner/array_range.h"
+#include "runtime/ranges.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -201,7 +202,8 @@ static enum heddle_status set_width(const struct pattern_input *input,
 }
 
 // Lists of elements, [.., room], in any order and as often as they like, -1 where there is none ->
-// a table of bytes, [.., width]; nothing beyond it is an element.
+// a table of bytes, [.., width]; nothing beyond it is an element, or, where lists will be made
+// again from other sets, nothing beyond it is ever looked for.
 static enum heddle_status bind_set(struct plan *plan, const struct pattern_input *input,
                                    const struct heddle_input *given, struct abi_array *array,
                                    int64_t count, struct error *error) {
@@ -210,9 +212,11 @@ static enum heddle_status bind_set(struct plan *plan, const struct pattern_input
     enum heddle_status status = set_width(input, given, lists * room, tokens, width, error);
     if (status != HEDDLE_OK)
         return status;
+    if (plan->options.on_device)
+        *width = ranges_set_width(plan, (int)(input - plan->program->pattern->inputs));
     uint8_t *data = ARENA_ARRAY(&plan->arena, uint8_t, (size_t)(lists * *width) + 1);
     for (int64_t at = 0; at < lists * room; at++)
-        if (int_at(given, at) >= 0)
+        if (int_at(given, at) >= 0 && int_at(given, at) < *width)
             data[at / room * *width + int_at(given, at)] = 1;
     array->data = data;
     build_levels(plan, array, ABI_BYTE);
@@ -314,10 +318,19 @@ static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *
     return HEDDLE_OK;
 }
 
+static struct eval_array view_of(const struct abi_array *array, enum type type) {
+    struct eval_array view = {
+        .data = array->data, .type = type, .index_count = (int)array->index_count};
+    memcpy(view.extent, array->extent, sizeof view.extent);
+    return view;
+}
+
+// Sets come after the other inputs: how wide their tables are depends on what those hold.
 enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *problem,
                                struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
-    size_t total = (size_t)pattern->input_count + (size_t)pattern->map_count;
+    size_t inputs = (size_t)pattern->input_count;
+    size_t total = inputs + (size_t)pattern->map_count;
     struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
     struct eval_array *views = ARENA_ARRAY(&plan->arena, struct eval_array, total + 1);
     struct abi_pair *input_ranges = NULL; // only a GPU plans again
@@ -326,18 +339,16 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
         plan->input_ranges = input_ranges = ARENA_ARRAY(&plan->arena, struct abi_pair, total + 1);
     plan->launch.env.arrays = arrays;
     plan->launch.env.array_range = array_range;
-    for (size_t i = 0; i < total && status == HEDDLE_OK; i++) {
-        bool is_input = i < (size_t)pattern->input_count;
-        if (is_input)
-            status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i],
-                                input_ranges ? &input_ranges[i] : NULL, error);
-        else
-            status = bind_map(plan, &pattern->maps[i - (size_t)pattern->input_count], views,
-                              &arrays[i], error);
-        views[i] = (struct eval_array){.data = arrays[i].data,
-                                       .type = is_input ? pattern->inputs[i].type : TYPE_BOOL,
-                                       .index_count = (int)arrays[i].index_count};
-        memcpy(views[i].extent, arrays[i].extent, sizeof views[i].extent);
+    for (int sets = 0; sets < 2; sets++)
+        for (size_t i = 0; i < inputs && status == HEDDLE_OK; i++)
+            if (pattern_is_set(&pattern->inputs[i]) == sets) {
+                status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i],
+                                    input_ranges ? &input_ranges[i] : NULL, error);
+                views[i] = view_of(&arrays[i], pattern->inputs[i].type);
+            }
+    for (size_t i = inputs; i < total && status == HEDDLE_OK; i++) {
+        status = bind_map(plan, &pattern->maps[i - inputs], views, &arrays[i], error);
+        views[i] = view_of(&arrays[i], TYPE_BOOL);
     }
     return status;
 }

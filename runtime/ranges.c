@@ -26,6 +26,8 @@ struct ranges {
     struct box vars[MAX_VARS];
     int64_t turns; // of the quantifiers around the node in hand, multiplied
     bool wide, failed;
+    int sized;        // the input set that ranges_set_width asks about, or -1
+    int64_t greatest; // of what is looked for in it
 };
 
 // A pair may take so many turns of quantifiers, nested ones multiplied.
@@ -115,6 +117,10 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
     const struct abi_array *array = &r->plan->launch.env.arrays[n];
     int checked =
         node->arity - (node->op == OP_MEMBER); // what is outside of a set's table is no element
+    if (node->op == OP_MEMBER && n == r->sized && args[checked].hi.i > r->greatest)
+        r->greatest = args[checked].hi.i;
+    if (r->sized >= 0 && node->type == TYPE_BOOL) // maps and sets have no extents yet
+        return undecided();
     for (int i = 0; i < checked; i++) {
         lo[i] = args[i].lo.i;
         hi[i] = args[i].hi.i;
@@ -269,15 +275,30 @@ static struct box visit(struct ranges *r, const struct expr *node) {
     return out;
 }
 
-enum heddle_status ranges_check(struct plan *plan, struct error *error) {
-    const struct pattern *pattern = plan->program->pattern;
-    struct ranges r = {.plan = plan, .error = error, .turns = 1};
-    alg_concrete_init(&r.alg);
-    r.boxes = ARENA_ARRAY(&plan->arena, struct box, pattern->graph->count);
-    r.known = ARENA_ARRAY(&plan->arena, uint8_t, pattern->graph->count);
-    visit(&r, pattern->keep);
+static void visit_all(struct ranges *r) {
+    const struct pattern *pattern = r->plan->program->pattern;
+    alg_concrete_init(&r->alg);
+    r->boxes = ARENA_ARRAY(&r->plan->arena, struct box, pattern->graph->count);
+    r->known = ARENA_ARRAY(&r->plan->arena, uint8_t, pattern->graph->count);
+    visit(r, pattern->keep);
     if (pattern->score)
-        visit(&r, pattern->score);
+        visit(r, pattern->score);
+}
+
+int64_t ranges_set_width(struct plan *plan, int input) {
+    struct error ignored = {0};
+    struct ranges r = {.plan = plan, .error = &ignored, .turns = 1, .sized = input, .greatest = -1};
+    int64_t turns = plan->turns;
+    visit_all(&r);
+    plan->turns = turns;
+    if (r.failed || r.greatest >= plan->keys)
+        return plan->keys;
+    return r.greatest < 0 ? 1 : r.greatest + 1;
+}
+
+enum heddle_status ranges_check(struct plan *plan, struct error *error) {
+    struct ranges r = {.plan = plan, .error = error, .turns = 1, .sized = -1};
+    visit_all(&r);
     plan->launch.narrow = !r.wide;
     return r.failed ? HEDDLE_PATTERN_ERROR : HEDDLE_OK;
 }

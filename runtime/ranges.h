@@ -10,4 +10,8 @@
 // plan->launch.narrow says whether every integer fits 32 bits.
 enum heddle_status ranges_check(struct plan *plan, struct error *error);
 
+// Numbers that may be looked for in an input set are below this, at least 1 and at most the number
+// of tokens. Reads the inputs that are no sets, which must be bound.
+int64_t ranges_set_width(struct plan *plan, int input);
+
 #endif

@@ -33,6 +33,10 @@ KERNEL heddle_plan_change(const struct array_change change) {
     array_change(&change, thread_of_all(), all_threads());
 }
 
+KERNEL heddle_plan_zero(void *table, int64_t bytes) {
+    array_clear(table, bytes, thread_of_all(), all_threads());
+}
+
 KERNEL heddle_plan_levels(const struct abi_array *array, int64_t element, int64_t level) {
     int64_t groups = array_groups(array, (int)level);
     struct abi_pair *out = (struct abi_pair *)(uintptr_t)array->levels[level];

@@ -211,6 +211,21 @@ enum heddle_status cuda_planner_change(struct cuda_planner *p, const struct arra
     return launch(p, p->change, array_blocks(change->count), ARRAY_THREADS, stream, params, error);
 }
 
+static int64_t array_elements(const struct abi_array *array) {
+    int64_t count = 1;
+    for (int i = 0; i < ABI_INDICES; i++)
+        count *= array->extent[i];
+    return count;
+}
+
+enum heddle_status cuda_planner_zero(struct cuda_planner *p, int input, CUstream stream,
+                                     struct error *error) {
+    const void *table = p->arrays[input].data;
+    int64_t bytes = array_elements(&p->arrays[input]);
+    void *params[] = {&table, &bytes};
+    return launch(p, p->zero, array_blocks(bytes / 8), ARRAY_THREADS, stream, params, error);
+}
+
 enum heddle_status cuda_planner_levels(struct cuda_planner *p, int array, CUstream stream,
                                        struct error *error) {
     CUdeviceptr at = p->arrays_at + (size_t)array * sizeof *p->arrays;
@@ -266,18 +281,20 @@ static enum heddle_status load(struct cuda_planner *p, struct error *error) {
     if (status != HEDDLE_OK)
         return status;
     static const char *const names[] = {DEVICE_KERNEL_CLEAR, DEVICE_KERNEL_CHANGE,
-                                        DEVICE_KERNEL_LEVELS, DEVICE_KERNEL_LISTS,
-                                        DEVICE_KERNEL_ORDER};
-    CUfunction *to[] = {&p->clear, &p->change, &p->levels, &p->lists, &p->order};
+                                        DEVICE_KERNEL_ZERO,  DEVICE_KERNEL_LEVELS,
+                                        DEVICE_KERNEL_LISTS, DEVICE_KERNEL_ORDER};
+    CUfunction *to[] = {&p->clear, &p->change, &p->zero, &p->levels, &p->lists, &p->order};
     CUresult result = CUDA_SUCCESS;
-    for (int i = 0; i < 5 && result == CUDA_SUCCESS; i++)
+    for (int i = 0; i < 6 && result == CUDA_SUCCESS; i++)
         result = api->ModuleGetFunction(to[i], p->module, names[i]);
     return cuda_status(api, result, "preparing the planner", error);
 }
 
 // Every kernel runs once here, inputs unchanged: none is to be loaded while a stream is captured.
 static enum heddle_status plan_first(struct cuda_planner *p, struct error *error) {
-    enum heddle_status status = HEDDLE_OK;
+    const void *table = NULL;
+    int64_t bytes = 0;
+    enum heddle_status status = launch(p, p->zero, 1, 1, NULL, (void *[]){&table, &bytes}, error);
     for (int i = 0; i < p->c->plan->program->pattern->input_count && status == HEDDLE_OK; i++) {
         const struct array_change nothing = {.count = 0};
         status = cuda_planner_clear(p, i, NULL, error);

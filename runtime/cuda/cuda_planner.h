@@ -9,7 +9,7 @@
 struct cuda_planner {
     struct cuda_plan *c; // borrowed; it owns this
     CUmodule module;
-    CUfunction clear, change, levels, lists, order;
+    CUfunction clear, change, zero, levels, lists, order;
     struct cuda_memory memory; // workspace and lists; freed with the planner
     // As uploaded: every pointer in them is a device address.
     struct list_job list_job;
@@ -41,6 +41,9 @@ enum heddle_status cuda_planner_clear(struct cuda_planner *planner, int input, C
 enum heddle_status cuda_planner_change(struct cuda_planner *planner,
                                        const struct array_change *change, CUstream stream,
                                        struct error *error);
+// A set's table, before its new elements come.
+enum heddle_status cuda_planner_zero(struct cuda_planner *planner, int input, CUstream stream,
+                                     struct error *error);
 enum heddle_status cuda_planner_levels(struct cuda_planner *planner, int array, CUstream stream,
                                        struct error *error);
 enum heddle_status cuda_planner_make(struct cuda_planner *planner, CUstream stream,

@@ -77,10 +77,6 @@ static enum heddle_status find_input(const struct plan *plan, const struct heddl
     if (n == pattern->input_count)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
                          pattern->name, given->name);
-    if (pattern_is_set(&pattern->inputs[n]))
-        return error_set(error, HEDDLE_BAD_ARGUMENT,
-                         "input set '%s' is fixed when the plan is made: make another plan",
-                         given->name);
     if (!given->on_device)
         return error_set(error, HEDDLE_BAD_ARGUMENT,
                          "input '%s' is in the host's memory: plans are made again from the GPU's "
@@ -94,16 +90,23 @@ static enum heddle_status change(struct cuda_planner *p, int input,
                                  const struct heddle_input *given, CUstream stream,
                                  struct error *error) {
     const struct plan *plan = p->c->plan;
+    const struct abi_array *array = &plan->launch.env.arrays[input];
+    bool is_set = pattern_is_set(&plan->program->pattern->inputs[input]);
     struct array_change change = {.from = given->data,
                                   .to = (void *)(uintptr_t)p->arrays[input].data,
                                   .count = 1,
                                   .element = cuda_planner_element(plan->program->pattern, input),
                                   .wide = given->element == HEDDLE_INT64,
+                                  .room = is_set ? given->shape[given->rank - 1] : 1,
+                                  .width = array->extent[array->index_count - 1],
+                                  .tokens = plan->keys,
                                   .range = plan->input_ranges[input]};
     for (int i = 0; i < given->rank; i++)
         change.count *= given->shape[i];
     change.outside = (uint32_t *)(uintptr_t)p->outside_at + input;
     enum heddle_status status = cuda_planner_clear(p, input, stream, error);
+    if (status == HEDDLE_OK && is_set)
+        status = cuda_planner_zero(p, input, stream, error);
     if (status == HEDDLE_OK)
         status = cuda_planner_change(p, &change, stream, error);
     return status == HEDDLE_OK ? cuda_planner_levels(p, input, stream, error) : status;

@@ -163,7 +163,7 @@ enum heddle_element { HEDDLE_INT32 = 0, HEDDLE_INT64, HEDDLE_FLOAT32 };
 // An `input` array, row-major over its declared indices. An `input set` has lists of its elements:
 // int32 or int64, [declared indices, room], each of any length up to the room, 0 too, in any order,
 // repeated or not; -1 stands where there is none. Elements are 0 to tokens - 1, others are a
-// HEDDLE_BAD_ARGUMENT. A set is fixed when the plan is made (heddle_replan refuses it).
+// HEDDLE_BAD_ARGUMENT.
 struct heddle_input {
     const char *name;
     const void *data; // borrowed while the call lasts: the plan keeps a copy
@@ -174,7 +174,7 @@ struct heddle_input {
     int on_device; // 1: data is memory of the context's GPU, written before the call; 0: the host's
     // Of HEDDLE_PLANNER_DEVICE: the least and the greatest value, [2], that heddle_replan may bring
     // later, besides what data holds now; NULL: none besides. Indices, divisors and overflow are
-    // checked for all of it.
+    // checked for all of it. Ignored for sets, which may bring any token.
     const double *range;
 };
 
@@ -294,8 +294,9 @@ enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tens
 // inputs; runs that are queued after it use them. Inputs that are not named keep what they hold;
 // with none at all the lists are made again as they are. Parameters and sizes are the plan's.
 //
-// Inputs. As in the problem of heddle_plan_create: the same shape, and int32 or int64 for int,
-// float32 for real; on_device must be 1 (range is ignored). The plan copies them when the queued
+// Inputs. As in the problem of heddle_plan_create: the same shape (of a set, the room may be
+// another), and int32 or int64 for int and sets, float32 for real; on_device must be 1 (range is
+// ignored). The plan copies them when the queued
 // work runs, so `data` must stay valid and unchanged until then; other fields are read during the
 // call only.
 //
@@ -307,7 +308,7 @@ enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tens
 // heddle_plan_lists tells. A list that needs more runs than it has room for (twice what lists took
 // when the plan was made, from a sample) becomes one run of masked tiles: results are the same,
 // only slower. A value outside of what the plan was made for (heddle_input.range) is taken as the
-// nearest one inside.
+// nearest one inside; an element of a set that is no token, and not -1, is left out.
 //
 // HEDDLE_BAD_ARGUMENT: a plan of the host's lists, an unknown input, another shape or element,
 // memory of the host. HEDDLE_DEVICE_ERROR: the driver refused (also for a failure of earlier work).
@@ -319,7 +320,7 @@ struct heddle_lists {
     int64_t lists;          // each shared by heads of equal parameters
     int64_t merged;         // of these: had more runs than fit and are masked tiles throughout
     int64_t computed_pairs; // as in heddle_plan_info, but of the lists as they are now
-    int64_t clamped_inputs; // inputs with a value outside of their range
+    int64_t clamped_inputs; // inputs with a value outside of their range, sets with no token
 };
 // The lists as they are when all that was queued on `stream` has run; waits for it. Not while the
 // stream is captured. When it fails, the numbers are 0. HEDDLE_BAD_ARGUMENT: a plan of the host's

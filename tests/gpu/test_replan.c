@@ -1,6 +1,6 @@
-// heddle_replan on a GPU: a plan whose document ids change, in a stream and in a graph that is
-// replayed, against a new plan for each of the contents. The same lists give the same bits; lists
-// that were outgrown give nearly the same.
+// heddle_replan on a GPU: plans whose document ids, or whose sets of columns and diagonals, change,
+// in a stream and in a graph that is replayed, against a new plan for each of the contents. The
+// same lists give the same bits; lists that were outgrown give nearly the same.
 //
 // test_replan [--patterns FOLDER] [--tokens N] [--seed N]
 // test_replan --fake: what needs no results, on the driver of fake_cuda.c.
@@ -17,13 +17,28 @@
 #include <string.h>
 #include <time.h>
 
-enum { HEADS = 2, DIM = 64, SKIPPED = 77 };
+enum { HEADS = 2, DIM = 64, SKIPPED = 77, MOST_INPUTS = 2, SET_ROOM = 300 };
+
+struct bed;
+struct subject { // a pattern and what its inputs change to
+    const char *pattern;
+    int input_count;
+    const char *inputs[MOST_INPUTS];
+    int rank;
+    int64_t shape[2];         // 0: the number of tokens
+    const char *const *names; // of contents, NULL at the end
+    void (*fill)(struct bed *bed, int contents);
+    int plan_for; // contents of the first plan; those of `other_boxes` make a new plan choose
+                  // others
+    int other_boxes;
+};
 
 struct bed {
     struct machine machine;
+    const struct subject *subject;
     struct heddle_pattern *pattern;
     int64_t tokens;
-    struct slab q, k, v, ids; // ids: int32_t by token
+    struct slab q, k, v, inputs[MOST_INPUTS]; // inputs: int32_t
     struct slab o, lse, expected_o, expected_lse;
     struct random_source random;
     int passed, failed;
@@ -47,16 +62,33 @@ static void check_refused(struct bed *bed, enum heddle_status status, const char
 
 // ---- plans --------------------------------------------------------------------------------------
 
-static struct heddle_input ids_of(const struct bed *bed, bool on_device) {
-    return (struct heddle_input){.name = "doc",
-                                 .data = on_device ? bed->ids.there : bed->ids.host,
+static struct heddle_input input_of(const struct bed *bed, int n, bool on_device) {
+    const struct slab *slab = &bed->inputs[n];
+    struct heddle_input input = {.name = bed->subject->inputs[n],
+                                 .data = on_device ? slab->there : slab->host,
                                  .element = HEDDLE_INT32,
-                                 .rank = 1,
-                                 .shape = {bed->tokens},
+                                 .rank = bed->subject->rank,
                                  .on_device = on_device};
+    for (int i = 0; i < input.rank; i++)
+        input.shape[i] = bed->subject->shape[i] ? bed->subject->shape[i] : bed->tokens;
+    return input;
 }
 
-static struct heddle_plan *make_plan(struct bed *bed, struct heddle_input input,
+static struct heddle_input ids_of(const struct bed *bed, bool on_device) {
+    return input_of(bed, 0, on_device);
+}
+
+static void all_inputs(const struct bed *bed, bool on_device, struct heddle_input *out) {
+    for (int n = 0; n < bed->subject->input_count; n++)
+        out[n] = input_of(bed, n, on_device);
+}
+
+static void upload_inputs(struct bed *bed) {
+    for (int n = 0; n < bed->subject->input_count; n++)
+        slab_upload(&bed->machine, &bed->inputs[n]);
+}
+
+static struct heddle_plan *make_plan(struct bed *bed, const struct heddle_input *inputs,
                                      enum heddle_planner planner) {
     struct heddle_problem problem = HEDDLE_PROBLEM_INIT;
     struct heddle_plan *plan;
@@ -64,8 +96,8 @@ static struct heddle_plan *make_plan(struct bed *bed, struct heddle_input input,
     problem.heads = problem.kv_heads = HEADS;
     problem.dim = DIM;
     problem.dtype = HEDDLE_BF16;
-    problem.inputs = &input;
-    problem.input_count = 1;
+    problem.inputs = inputs;
+    problem.input_count = bed->subject->input_count;
     problem.planner = planner;
     check_ok(bed, heddle_plan_create(bed->machine.context, bed->pattern, &problem, &plan),
              "a plan");
@@ -84,12 +116,12 @@ static enum heddle_status run(struct bed *bed, struct heddle_plan *plan, const s
 
 // ---- contents -----------------------------------------------------------------------------------
 
-enum contents { ONE_DOCUMENT, SHORT_DOCUMENTS, LONG_DOCUMENTS, MIXED, CONTENTS };
-static const char *const NAMES[] = {"one document", "short documents", "long documents",
-                                    "mixed ids"};
+enum { ONE_DOCUMENT, SHORT_DOCUMENTS, LONG_DOCUMENTS, MIXED };
+static const char *const DOCUMENTS[] = {"one document", "short documents", "long documents",
+                                        "mixed ids", NULL};
 
-static void fill_ids(struct bed *bed, enum contents contents) {
-    int32_t *ids = (int32_t *)(void *)bed->ids.host;
+static void fill_ids(struct bed *bed, int contents) {
+    int32_t *ids = (int32_t *)(void *)bed->inputs[0].host;
     int64_t length = contents == SHORT_DOCUMENTS ? 40 : 700, left = 0;
     int32_t id = 1;
     for (int64_t i = 0; i < bed->tokens; i++, left--) {
@@ -100,6 +132,34 @@ static void fill_ids(struct bed *bed, enum contents contents) {
         ids[i] = contents == MIXED ? (int32_t)random_in(&bed->random, 1, 9) : id;
     }
 }
+
+enum { NO_ELEMENTS, FEW_ELEMENTS, MANY_ELEMENTS };
+static const char *const SETS[] = {"empty sets", "few elements", "many elements", NULL};
+
+// Columns anywhere, diagonals near: in any order, some twice, -1 between them.
+static void fill_sets(struct bed *bed, int contents) {
+    for (int n = 0; n < 2; n++) {
+        int32_t *elements = (int32_t *)(void *)bed->inputs[n].host;
+        for (int i = 0; i < HEADS * SET_ROOM; i++) {
+            bool given = contents == MANY_ELEMENTS || (contents == FEW_ELEMENTS && i % 60 == 7);
+            int64_t most = n == 0 ? bed->tokens - 1 : 900;
+            elements[i] = given ? (int32_t)random_in(&bed->random, -1, most) : -1;
+        }
+    }
+}
+
+static const struct subject SUBJECTS[] = {
+    {"documents", 1, {"doc"}, 1, {0}, DOCUMENTS, fill_ids, LONG_DOCUMENTS, SHORT_DOCUMENTS},
+    {"vertical_slash",
+     2,
+     {"columns", "diagonals"},
+     2,
+     {HEADS, SET_ROOM},
+     SETS,
+     fill_sets,
+     MANY_ELEMENTS,
+     NO_ELEMENTS},
+};
 
 static void fill_tensor(struct bed *bed, struct slab *slab) {
     slab_make(&bed->machine, slab, (size_t)(HEADS * bed->tokens * DIM * 2));
@@ -134,13 +194,15 @@ static double greatest_difference(const struct bed *bed) {
 // What a plan made for the ids as they are gives, beside what the changed plan gave. The boxes are
 // chosen when a plan is made: for short documents a fresh one takes smaller tiles, and rounds as
 // those do.
-static void judge(struct bed *bed, struct heddle_plan *plan, CUstream stream,
-                  enum contents contents, const char *when) {
+static void judge(struct bed *bed, struct heddle_plan *plan, CUstream stream, int contents,
+                  const char *when) {
     char what[80];
-    snprintf(what, sizeof what, "%s, %s", when, NAMES[contents]);
+    snprintf(what, sizeof what, "%s, %s", when, bed->subject->names[contents]);
     struct heddle_lists lists = {.struct_bytes = sizeof lists};
     struct heddle_plan_info info = {.struct_bytes = sizeof info};
-    struct heddle_plan *fresh = make_plan(bed, ids_of(bed, false), HEDDLE_PLANNER_HOST);
+    struct heddle_input inputs[MOST_INPUTS];
+    all_inputs(bed, false, inputs);
+    struct heddle_plan *fresh = make_plan(bed, inputs, HEDDLE_PLANNER_HOST);
     if (!fresh)
         return;
     check_ok(bed, heddle_plan_lists(plan, stream, &lists), what);
@@ -157,7 +219,7 @@ static void judge(struct bed *bed, struct heddle_plan *plan, CUstream stream,
     printf("  %-34s %lld of %lld lists merged, %s, greatest difference %.3g\n", what,
            (long long)lists.merged, (long long)lists.lists, same ? "the same bits" : "other bits",
            difference);
-    bool alike = !lists.merged && contents != SHORT_DOCUMENTS;
+    bool alike = !lists.merged && contents != bed->subject->other_boxes;
     check(bed, same || (!alike && difference < 0.02), what, "another result");
     check(bed, lists.clamped_inputs == 0, what, "an input was clamped");
     check(bed, !alike || lists.computed_pairs == info.computed_pairs, what, "other pairs");
@@ -167,8 +229,9 @@ static void judge(struct bed *bed, struct heddle_plan *plan, CUstream stream,
 // ---- the tests ----------------------------------------------------------------------------------
 
 static void replan_and_run(struct bed *bed, struct heddle_plan *plan, CUstream stream) {
-    struct heddle_input ids = ids_of(bed, true);
-    check_ok(bed, heddle_replan(plan, &ids, 1, stream), "planning again");
+    struct heddle_input inputs[MOST_INPUTS];
+    all_inputs(bed, true, inputs);
+    check_ok(bed, heddle_replan(plan, inputs, bed->subject->input_count, stream), "planning again");
     check_ok(bed, run(bed, plan, &bed->o, &bed->lse, stream), "running");
 }
 
@@ -189,11 +252,11 @@ static void time_replays(struct bed *bed, CUgraphExec graph, CUstream stream) {
 }
 
 static void test_stream(struct bed *bed, struct heddle_plan *plan, CUstream stream) {
-    for (int contents = 0; contents < CONTENTS; contents++) {
-        fill_ids(bed, (enum contents)contents);
-        slab_upload(&bed->machine, &bed->ids);
+    for (int contents = 0; bed->subject->names[contents]; contents++) {
+        bed->subject->fill(bed, contents);
+        upload_inputs(bed);
         replan_and_run(bed, plan, stream);
-        judge(bed, plan, stream, (enum contents)contents, "in a stream");
+        judge(bed, plan, stream, contents, "in a stream");
     }
 }
 
@@ -201,11 +264,14 @@ static void test_graph(struct bed *bed, struct heddle_plan *plan, CUstream strea
     machine_capture(&bed->machine, stream);
     replan_and_run(bed, plan, stream);
     CUgraphExec graph = machine_captured(&bed->machine, stream);
-    for (int contents = CONTENTS; contents-- > 0;) {
-        fill_ids(bed, (enum contents)contents);
-        slab_upload(&bed->machine, &bed->ids);
+    int count = 0;
+    while (bed->subject->names[count])
+        count++;
+    for (int contents = count; contents-- > 0;) {
+        bed->subject->fill(bed, contents);
+        upload_inputs(bed);
         machine_replay(&bed->machine, graph, stream);
-        judge(bed, plan, stream, (enum contents)contents, "replayed");
+        judge(bed, plan, stream, contents, "replayed");
     }
     time_replays(bed, graph, stream);
     machine_graph_destroy(&bed->machine, graph);
@@ -214,8 +280,8 @@ static void test_graph(struct bed *bed, struct heddle_plan *plan, CUstream strea
 static void test_range(struct bed *bed, struct heddle_plan *plan, CUstream stream) {
     struct heddle_lists lists = {.struct_bytes = sizeof lists};
     struct heddle_input ids = ids_of(bed, true);
-    ((int32_t *)(void *)bed->ids.host)[bed->tokens / 2] = -1;
-    slab_upload(&bed->machine, &bed->ids);
+    ((int32_t *)(void *)bed->inputs[0].host)[100] = -2; // no id, and no token
+    upload_inputs(bed);
     check_ok(bed, heddle_replan(plan, &ids, 1, stream), "an id outside of the range");
     check_ok(bed, heddle_plan_lists(plan, stream, &lists), "an id outside of the range");
     check(bed, lists.clamped_inputs == 1, "an id outside of the range", "not noticed");
@@ -237,13 +303,15 @@ static void print_memory(const struct bed *bed, const char *when) {
 static void test_results(struct bed *bed) {
     CUstream stream = machine_stream(&bed->machine);
     const double range[] = {0, (double)bed->tokens};
-    fill_ids(bed, LONG_DOCUMENTS);
-    slab_upload(&bed->machine, &bed->ids);
-    struct heddle_input ids = ids_of(bed, true);
-    ids.range = range;
+    struct heddle_input inputs[MOST_INPUTS];
+    bed->subject->fill(bed, bed->subject->plan_for);
+    upload_inputs(bed);
+    all_inputs(bed, true, inputs);
+    inputs[0].range = range; // of ids; sets need none
+    printf("%s\n", bed->subject->pattern);
     print_memory(bed, "before the plan");
     double begin = now_ms();
-    struct heddle_plan *plan = make_plan(bed, ids, HEDDLE_PLANNER_AUTO);
+    struct heddle_plan *plan = make_plan(bed, inputs, HEDDLE_PLANNER_AUTO);
     printf("  making the plan: %.4g ms\n", now_ms() - begin);
     print_memory(bed, "with the plan");
     if (plan) {
@@ -274,20 +342,40 @@ static void refuse_inputs(struct bed *bed, struct heddle_plan *plan) {
 
 static void test_refusals(struct bed *bed) {
     struct heddle_lists lists = {.struct_bytes = 1};
+    struct heddle_input there = ids_of(bed, true), here = ids_of(bed, false);
     fill_ids(bed, ONE_DOCUMENT);
-    slab_upload(&bed->machine, &bed->ids);
-    struct heddle_plan *plan = make_plan(bed, ids_of(bed, false), HEDDLE_PLANNER_AUTO);
+    upload_inputs(bed);
+    struct heddle_plan *plan = make_plan(bed, &here, HEDDLE_PLANNER_AUTO);
     check_refused(bed, heddle_replan(plan, NULL, 0, NULL), "HEDDLE_PLANNER_DEVICE");
     check_refused(bed, heddle_plan_lists(plan, NULL, &lists), "struct_bytes");
     lists.struct_bytes = sizeof lists;
     check_refused(bed, heddle_plan_lists(plan, NULL, &lists), "HEDDLE_PLANNER_DEVICE");
     heddle_plan_destroy(plan);
-    plan = make_plan(bed, ids_of(bed, true), HEDDLE_PLANNER_HOST); // fetched from the GPU
+    plan = make_plan(bed, &there, HEDDLE_PLANNER_HOST); // fetched from the GPU
     check_refused(bed, heddle_replan(plan, NULL, 0, NULL), "HEDDLE_PLANNER_DEVICE");
     heddle_plan_destroy(plan);
-    plan = make_plan(bed, ids_of(bed, true), HEDDLE_PLANNER_AUTO);
+    plan = make_plan(bed, &there, HEDDLE_PLANNER_AUTO);
     if (plan)
         refuse_inputs(bed, plan);
+    heddle_plan_destroy(plan);
+}
+
+// Sets may come with another room than the plan was made for.
+static void test_sets_taken(struct bed *bed) {
+    struct heddle_input inputs[MOST_INPUTS];
+    fill_sets(bed, FEW_ELEMENTS);
+    upload_inputs(bed);
+    all_inputs(bed, true, inputs);
+    struct heddle_plan *plan = make_plan(bed, inputs, HEDDLE_PLANNER_AUTO);
+    if (!plan)
+        return;
+    check_ok(bed, heddle_replan(plan, inputs, 2, NULL), "sets again");
+    inputs[1].shape[1] = 7;
+    check_ok(bed, heddle_replan(plan, inputs + 1, 1, NULL), "another room");
+    inputs[1].shape[1] = 0;
+    check_ok(bed, heddle_replan(plan, inputs + 1, 1, NULL), "no room");
+    inputs[1].shape[0] = HEADS + 1;
+    check_refused(bed, heddle_replan(plan, inputs + 1, 1, NULL), "has shape");
     heddle_plan_destroy(plan);
 }
 
@@ -314,10 +402,9 @@ static void test_cpu(struct bed *bed) {
 
 // ---- the program --------------------------------------------------------------------------------
 
-static bool open_bed(struct bed *bed, bool fake, const char *patterns) {
+static bool open_bed(struct bed *bed, bool fake) {
     const struct heddle_context_options options = {.struct_bytes = sizeof options,
                                                    .target = HEDDLE_TARGET_CUDA};
-    char path[4096];
     struct error error = {0};
     struct machine *machine = &bed->machine;
     if (!fake && !machine_open(machine, true)) {
@@ -330,9 +417,28 @@ static bool open_bed(struct bed *bed, bool fake, const char *patterns) {
         printf("test_replan: no driver: %s%s\n", error_text(&error), heddle_last_error());
         return false;
     }
-    snprintf(path, sizeof path, "%s/documents.heddle", patterns);
-    check_ok(bed, heddle_pattern_load(machine->context, path, NULL, &bed->pattern), path);
+    return true;
+}
+
+static bool take_subject(struct bed *bed, const struct subject *subject, const char *patterns) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s/%s.heddle", patterns, subject->pattern);
+    bed->subject = subject;
+    for (int n = 0; n < subject->input_count; n++) {
+        int64_t count = 1;
+        for (int i = 0; i < subject->rank; i++)
+            count *= subject->shape[i] ? subject->shape[i] : bed->tokens;
+        slab_make(&bed->machine, &bed->inputs[n], (size_t)count * sizeof(int32_t));
+    }
+    check_ok(bed, heddle_pattern_load(bed->machine.context, path, NULL, &bed->pattern), path);
     return bed->pattern != NULL;
+}
+
+static void leave_subject(struct bed *bed) {
+    for (int n = 0; n < bed->subject->input_count; n++)
+        slab_free(&bed->machine, &bed->inputs[n]);
+    heddle_pattern_destroy(bed->pattern);
+    bed->pattern = NULL;
 }
 
 static void make_tensors(struct bed *bed) {
@@ -348,13 +454,26 @@ static void make_tensors(struct bed *bed) {
 }
 
 static void close_bed(struct bed *bed) {
-    struct slab *slabs[] = {
-        &bed->q,  &bed->k, &bed->v, &bed->o, &bed->lse, &bed->expected_o, &bed->expected_lse,
-        &bed->ids};
+    struct slab *slabs[] = {&bed->q,   &bed->k,          &bed->v,           &bed->o,
+                            &bed->lse, &bed->expected_o, &bed->expected_lse};
     for (size_t i = 0; i < sizeof slabs / sizeof *slabs; i++)
         slab_free(&bed->machine, slabs[i]);
-    heddle_pattern_destroy(bed->pattern);
     machine_close(&bed->machine);
+}
+
+static void test_subject(struct bed *bed, const struct subject *subject, const char *patterns,
+                         bool fake) {
+    if (take_subject(bed, subject, patterns)) {
+        if (!fake)
+            test_results(bed);
+        if (subject->fill == fill_sets) {
+            test_sets_taken(bed);
+        } else {
+            test_refusals(bed);
+            test_cpu(bed);
+        }
+    }
+    leave_subject(bed);
 }
 
 int main(int argc, char **argv) {
@@ -369,15 +488,12 @@ int main(int argc, char **argv) {
         if (strcmp(argv[i], "--seed") == 0)
             bed.random.state = strtoull(argv[i + 1], NULL, 10);
     }
-    if (!open_bed(&bed, fake, patterns))
+    if (!open_bed(&bed, fake))
         return fake ? 1 : SKIPPED;
-    slab_make(&bed.machine, &bed.ids, (size_t)bed.tokens * sizeof(int32_t));
-    if (!fake) {
+    if (!fake)
         make_tensors(&bed);
-        test_results(&bed);
-    }
-    test_refusals(&bed);
-    test_cpu(&bed);
+    for (size_t i = 0; i < sizeof SUBJECTS / sizeof *SUBJECTS; i++)
+        test_subject(&bed, &SUBJECTS[i], patterns, fake);
     close_bed(&bed);
     printf("%d passed, %d failed\n", bed.passed, bed.failed);
     return bed.failed != 0;

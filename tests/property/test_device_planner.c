@@ -290,6 +290,27 @@ Test(device_planner, reals_stay_in_their_range) {
     cr_assert(!outside && isnan(to[5]) && isinf(to[4]));
 }
 
+Test(device_planner, elements_stay_in_their_table) {
+    enum { ROOM = 4, WIDTH = 10, TOKENS = 30 };
+    const int64_t lists[3 * ROOM] = {9, -1, 0, 9, -1, -1, -1, -1, 12, 5, -1, 29};
+    struct array_change set = {
+        .element = ABI_BYTE, .wide = 1, .room = ROOM, .width = WIDTH, .tokens = TOKENS};
+    uint8_t table[3 * WIDTH + 1], expected[3 * WIDTH + 1] = {[0] = 1, [9] = 1, [25] = 1, [30] = 77};
+    uint32_t outside = 0;
+    memset(table, 77, sizeof table);
+    for (int64_t worker = 3; worker-- > 0;)
+        array_clear(table, 3 * WIDTH, worker, 3);
+    change(&set, lists, table, 3 * ROOM, &outside);
+    cr_assert(!outside && memcmp(table, expected, sizeof table) == 0);
+    const int32_t strangers[] = {-2, 1, 2, TOKENS};
+    set.wide = 0;
+    change(&set, strangers, table, 1, &outside);
+    cr_assert(outside && table[0] == 1 && table[1] == 0);
+    outside = 0;
+    change(&set, strangers + 1, table, 3, &outside);
+    cr_assert(outside && table[1] == 1 && table[2] == 1);
+}
+
 // ---- the order of work ------------------------------------------------------------------------
 
 struct work {
