@@ -157,6 +157,7 @@ static LLVMValueRef issue_output(struct consumer *c, LLVMValueRef count, LLVMVal
     sm90_wait(e, sm90_barrier_at(e, SM90_VALUE_FULL, stage),
               sm90_parity(e, count, e->shape.stages));
     LLVMValueRef value = sm90_value_descriptor(e, stage_address(e, stage, e->shape.value_at));
+    sm90_fence(e); // after the wait: where control flow lies between, the assembler puts its own
     sm90_issue_output(e, output, weights, value);
     sm90_commit(e);
     return stage;
@@ -298,7 +299,6 @@ static void turn_tile(struct consumer *c, struct tile tile, struct state done) {
 static void drain(struct consumer *c) {
     struct sm90_emit *e = c->e;
     struct state state = c->at;
-    sm90_fence(e);
     LLVMValueRef stage =
         issue_output(c, sm90_add_const(e, state.tiles, -1), state.output, state.weights);
     sm90_wait_products(e, 0, state.output, e->output_count);
