@@ -77,7 +77,7 @@ struct sm90_shape sm90_shape(int dim, int query_rows, int key_rows) {
     shape.lse_at = shape.item_record_at + SM90_ITEM_RECORDS * SM90_RECORD_BYTES;
     shape.barrier_at = shape.lse_at + (shape.staged ? shape.query_buffers * 4 * query_rows : 0);
     shape.shared_bytes =
-        shape.barrier_at + 8 * (4 * shape.query_buffers + 4 * shape.stages + SM90_ITEM_RECORDS);
+        shape.barrier_at + 8 * (4 * shape.query_buffers + 4 * shape.stages + SM90_ITEM_RECORDS + 1);
     return shape;
 }
 

@@ -51,6 +51,7 @@ struct sm90_args {
     int64_t lse_batch_stride, lse_head_stride, lse_token_stride;
     uint64_t heads, boxes, runs, order; // order: uint32_t item by work number
     uint64_t run_begin, run_end;        // int64_t into runs, by list
+    uint64_t tiles;                     // uint32_t by list
     uint64_t queue; // uint32_t[2], 0 between launches: items drawn, blocks that found none
     int64_t token_stride[ABI_AXES], dilation[ABI_AXES], basis_extent[ABI_AXES];
     int64_t axis_divisor[ABI_AXES], axis_modulus[ABI_AXES];

@@ -157,6 +157,8 @@ LLVMValueRef sm90_parity(struct sm90_emit *e, LLVMValueRef count, int stages) {
 static int barrier_count(const struct sm90_emit *e, enum sm90_barrier kind) {
     if (kind == SM90_ITEM_FULL)
         return SM90_ITEM_RECORDS;
+    if (kind == SM90_ITEM_LATE)
+        return 1;
     return kind < SM90_KEY_FULL ? e->shape.query_buffers : e->shape.stages;
 }
 
@@ -180,7 +182,7 @@ void sm90_barrier_init(struct sm90_emit *e) {
         [SM90_VALUE_FULL] = 1,    [SM90_OUTPUT_FULL] = LANES * warps,
         [SM90_KEY_FULL] = 1,      [SM90_OUTPUT_READ] = LANES,
         [SM90_KEY_EMPTY] = warps, [SM90_VALUE_EMPTY] = e->shape.consumers,
-        [SM90_ITEM_FULL] = 1,
+        [SM90_ITEM_FULL] = 1,     [SM90_ITEM_LATE] = 1,
     };
     for (int kind = 0; kind < SM90_BARRIER_KINDS; kind++) {
         for (int stage = 0; stage < barrier_count(e, (enum sm90_barrier)kind); stage++) {

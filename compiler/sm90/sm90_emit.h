@@ -15,7 +15,8 @@ enum { SM90_MAX_LOGITS = 128, SM90_MAX_OUTPUT = 128, SM90_MAX_WEIGHTS = 64, SM90
 
 // An item's record in shared memory, written by the scout (sm90_queue.c):
 //
-//   words   state, first run, end of runs, key_at, set of maps    (i32; ready with SM90_ITEM_FULL)
+//   words   state, first run, end of runs, key_at, set of maps, tiles
+//                                                                  (i32; ready with SM90_ITEM_FULL)
 //   head    its struct sm90_head                                   (with SM90_QUERY_FULL)
 //   box     its struct sm90_box
 //
@@ -26,6 +27,7 @@ enum {
     SM90_RECORD_END = 8,
     SM90_RECORD_KEY_AT = 12,
     SM90_RECORD_SET = 16,
+    SM90_RECORD_TILES = 20,
     SM90_RECORD_HEAD = 32,
     SM90_RECORD_BOX = 64,
     SM90_RECORD_BYTES = 128,
@@ -101,6 +103,7 @@ enum sm90_barrier {
     SM90_VALUE_FULL,
     SM90_VALUE_EMPTY,
     SM90_ITEM_FULL, // by record
+    SM90_ITEM_LATE, // one: the item's last tiles are being fetched
     SM90_BARRIER_KINDS
 };
 // How a running count of tiles (or items) maps to a stage and the parity of its phase.

@@ -11,7 +11,22 @@
 struct producer {
     struct sm90_emit *e;
     LLVMValueRef maps[2], key_at; // of the item in hand: keys' and values'
+    LLVMValueRef late_at;         // the tile with which the scout draws another item
 };
+
+// So many tiles before an item's last one is fetched (and two or four more before it is computed)
+// the next is drawn: finding its list takes some microseconds.
+static int tiles_ahead(const struct sm90_emit *e) {
+    return e->spec->dim <= 64 ? 6 : 3;
+}
+
+static void tell_late(struct producer *p, LLVMValueRef condition) {
+    struct sm90_emit *e = p->e;
+    struct llvm_if test;
+    llvm_if_begin(e->unit, &test, condition, "late");
+    sm90_arrive(e, sm90_barrier_at(e, SM90_ITEM_LATE, sm90_i32(e, 0)));
+    llvm_if_end(&test);
+}
 
 // Maps in device memory were written by a kernel before this one (runtime/cuda/cuda_maps.c),
 // through another proxy than the copy engine reads by: PTX 9.7.13.4, fence.proxy.tensormap.
@@ -63,6 +78,7 @@ static void produce_tile(struct producer *p, LLVMValueRef count, LLVMValueRef ru
     LLVMValueRef stage = sm90_stage(e, count, e->shape.stages);
     LLVMValueRef parity = sm90_parity(e, count, e->shape.stages);
     LLVMValueRef free = LLVMBuildXor(e->b, parity, sm90_i32(e, 1), "");
+    tell_late(p, LLVMBuildICmp(e->b, LLVMIntEQ, count, p->late_at, ""));
     for (int i = 0; i < 2; i++) {
         LLVMValueRef full = sm90_barrier_at(e, kinds[i][0], stage);
         sm90_wait(e, sm90_barrier_at(e, kinds[i][1], stage), free);
@@ -135,6 +151,11 @@ static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef
     LLVMValueRef end = sm90_shared_load(e, record, SM90_RECORD_END);
     LLVMValueRef set = sm90_shared_load(e, record, SM90_RECORD_SET);
     p->key_at = sm90_shared_load(e, record, SM90_RECORD_KEY_AT);
+    LLVMValueRef own = sm90_shared_load(e, record, SM90_RECORD_TILES);
+    LLVMValueRef before = LLVMBuildSub(e->b, own, sm90_i32(e, tiles_ahead(e)), "");
+    LLVMValueRef few = LLVMBuildICmp(e->b, LLVMIntULT, own, sm90_i32(e, tiles_ahead(e)), "");
+    p->late_at = sm90_add(e, tiles, LLVMBuildSelect(e->b, few, sm90_i32(e, 0), before, ""));
+    tell_late(p, LLVMBuildICmp(e->b, LLVMIntEQ, own, sm90_i32(e, 0), "")); // none at all
     p->maps[0] = sm90_map(e, set, SM90_MAP_K);
     p->maps[1] = sm90_map(e, set, SM90_MAP_V);
     struct llvm_loop loop;

@@ -33,13 +33,16 @@ void cuda_list_tiles(const struct plan *plan, uint32_t *out) {
     }
 }
 
+// Sections of as many heads, but for the last: a small one would end in long items.
 struct order_job cuda_order_job(const struct plan *plan) {
     enum { SECTION_BYTES = 32 << 20 };
-    int64_t head_bytes = 4 * plan->keys * plan->dim;
-    int64_t kv_heads = SECTION_BYTES / head_bytes > 0 ? SECTION_BYTES / head_bytes : 1;
-    int64_t heads = plan->batch * plan->heads, section = kv_heads * (plan->heads / plan->kv_heads);
+    int64_t head_bytes = 4 * plan->keys * plan->dim, all = plan->batch * plan->kv_heads;
+    int64_t most = SECTION_BYTES / head_bytes > 0 ? SECTION_BYTES / head_bytes : 1;
+    int64_t sections = (all + most - 1) / most, kv_heads = (all + sections - 1) / sections;
+    int64_t heads = plan->batch * plan->heads;
     return (struct order_job){.head_count = (uint32_t)heads,
-                              .section_heads = (uint32_t)(section < heads ? section : heads),
+                              .section_heads =
+                                  (uint32_t)(kv_heads * (plan->heads / plan->kv_heads)),
                               .box_count = (uint32_t)plan->launch.box_count};
 }
 

@@ -109,6 +109,18 @@ static enum heddle_status upload_runs(struct cuda_plan *c, struct sm90_args *arg
     return status;
 }
 
+static enum heddle_status upload_tiles(struct cuda_plan *c, struct sm90_args *args,
+                                       struct error *error) {
+    size_t bytes = (size_t)(c->plan->row_count * args->box_count) * sizeof(uint32_t);
+    uint32_t *tiles = malloc(bytes + 1);
+    if (!tiles)
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the lengths of lists");
+    cuda_list_tiles(c->plan, tiles);
+    enum heddle_status status = upload(c, tiles, bytes, (CUdeviceptr *)&args->tiles, error);
+    free(tiles);
+    return status;
+}
+
 static enum heddle_status upload_order(struct cuda_plan *c, struct sm90_args *args,
                                        struct error *error) {
     size_t bytes = (size_t)args->items * sizeof(uint32_t);
@@ -132,6 +144,8 @@ static enum heddle_status place_lists(struct cuda_plan *c, struct sm90_args *arg
     if (plan->options.on_device)
         return cuda_planner_create(c, &c->planner, error);
     enum heddle_status status = upload_runs(c, args, error);
+    if (status == HEDDLE_OK)
+        status = upload_tiles(c, args, error);
     return status == HEDDLE_OK ? upload_order(c, args, error) : status;
 }
 

@@ -158,6 +158,7 @@ static void point_kernel(struct cuda_planner *p) {
     args->runs = (uint64_t)(uintptr_t)p->list_job.runs;
     args->run_begin = (uint64_t)(uintptr_t)p->list_job.run_begin;
     args->run_end = (uint64_t)(uintptr_t)p->list_job.run_end;
+    args->tiles = (uint64_t)(uintptr_t)p->list_job.tiles;
     args->order = (uint64_t)(uintptr_t)p->order_job.order;
 }
 
@@ -292,12 +293,15 @@ static enum heddle_status load(struct cuda_planner *p, struct error *error) {
 
 // Every kernel runs once here, inputs unchanged: none is to be loaded while a stream is captured.
 static enum heddle_status plan_first(struct cuda_planner *p, struct error *error) {
-    const void *table = NULL;
-    int64_t bytes = 0;
-    enum heddle_status status = launch(p, p->zero, 1, 1, NULL, (void *[]){&table, &bytes}, error);
-    for (int i = 0; i < p->c->plan->program->pattern->input_count && status == HEDDLE_OK; i++) {
+    const struct pattern *pattern = p->c->plan->program->pattern;
+    enum heddle_status status = HEDDLE_OK;
+    for (int i = 0; i < pattern->input_count && status == HEDDLE_OK; i++) {
         const struct array_change nothing = {.count = 0};
+        const void *table = NULL;
+        int64_t bytes = 0;
         status = cuda_planner_clear(p, i, NULL, error);
+        if (status == HEDDLE_OK && pattern_is_set(&pattern->inputs[i]))
+            status = launch(p, p->zero, 1, 1, NULL, (void *[]){&table, &bytes}, error);
         if (status == HEDDLE_OK)
             status = cuda_planner_change(p, &nothing, NULL, error);
     }

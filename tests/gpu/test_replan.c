@@ -158,7 +158,7 @@ static const struct subject SUBJECTS[] = {
      SETS,
      fill_sets,
      MANY_ELEMENTS,
-     NO_ELEMENTS},
+     FEW_ELEMENTS},
 };
 
 static void fill_tensor(struct bed *bed, struct slab *slab) {
