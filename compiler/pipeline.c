@@ -2,6 +2,7 @@
 
 #include "compiler/pipeline.h"
 
+#include "compiler/analyse/count_runs.h"
 #include "compiler/code.h"
 #include "compiler/llvm/llvm_unit.h"
 
@@ -39,6 +40,8 @@ static enum heddle_status front(struct program *program, const char *path, const
         error_set(error, status, "%s", out.text ? out.text : "the pattern has errors");
         strbuf_finish(&out);
     }
+    if (status == HEDDLE_OK)
+        count_runs_pattern(program->pattern);
     if (status == HEDDLE_OK)
         program->facts = analyse(&program->arena, program->pattern);
     return status;

@@ -58,7 +58,8 @@ struct pattern_map { // map M[a in A, b in B] = P: a table of bytes, filled when
     const char *name;
     int index_count;
     struct pattern_index indices[MAX_INDICES]; // values run from 0
-    const struct expr *body; // boolean over OP_VAR 0 .. index_count-1, uniform otherwise
+    const struct expr *written; // boolean over OP_VAR 0 .. index_count-1, uniform otherwise
+    const struct expr *body;    // the same value, counted by runs (compiler/analyse/count_runs.h)
     struct span span;
 };
 
@@ -95,8 +96,9 @@ struct pattern {
     struct pattern_require *requires;
     int require_count;
 
-    const struct expr *keep;  // boolean
-    const struct expr *score; // real, or NULL for the plain scaled logit
+    const struct expr *written; // `keep` as the user wrote it: what the reference evaluates
+    const struct expr *keep;    // boolean; the same value, counted by runs
+    const struct expr *score;   // real, or NULL for the plain scaled logit
 };
 
 // The stage's dump (`--emit=pattern`): normal form, stable, shared nodes named once.
