@@ -5,6 +5,7 @@
 #include "compiler/analyse/count_runs.h"
 #include "compiler/code.h"
 #include "compiler/llvm/llvm_unit.h"
+#include "compiler/maps.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -149,6 +150,8 @@ void program_destroy(struct program *program) {
     for (int side = 0; side < SIDE_COUNT; side++)
         if (program->planners[side])
             llvm_unit_destroy(program->planners[side]->unit);
+    if (program->maps)
+        llvm_unit_destroy(program->maps->unit);
     pthread_mutex_destroy(&program->mutex);
     cache_close(&program->cache);
     arena_finish(&program->arena);

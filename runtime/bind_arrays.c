@@ -3,12 +3,13 @@
 #include "runtime/bind.h"
 
 #include "compiler/planner/array_range.h"
+#include "runtime/map_fill.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 24;
+static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 27;
 
 // ---- extents ----------------------------------------------------------------------------------
 
@@ -274,11 +275,9 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
 
 // ---- maps -------------------------------------------------------------------------------------
 
-// Every element, by the reference meaning; arrays bound so far may be read.
-static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *map,
-                                   const struct eval_array *arrays, struct abi_array *array,
+static enum heddle_status bind_map(struct plan *plan, int number, struct abi_array *array,
                                    struct error *error) {
-    const struct pattern *pattern = plan->program->pattern;
+    const struct pattern_map *map = &plan->program->pattern->maps[number];
     int64_t count;
     enum heddle_status status =
         set_extents(plan, map->indices, map->index_count, array, &count, error);
@@ -290,28 +289,11 @@ static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *
                          " elements for this problem, over %" PRId64,
                          bind_place(plan, map->span), map->name, count, MOST_MAP_ELEMENTS);
     uint8_t *data = arena_alloc(&plan->arena, (size_t)count + 1);
-    struct eval_env env;
-    bind_eval_env(plan, &env);
-    env.inputs = arrays;
-    env.maps = arrays + pattern->input_count;
-    for (int64_t at = 0; at < count; at++) {
-        int64_t rest = at;
-        for (int i = map->index_count - 1; i >= 0; i--) {
-            env.vars[i] = rest % array->extent[i];
-            rest /= array->extent[i];
-        }
-        struct eval_failure failure = {0};
-        data[at] = expr_eval(map->body, &env, &failure).b;
-        if (failure.fault != EVAL_OK)
-            return error_set(
-                error, HEDDLE_PATTERN_ERROR, "%serror: map '%s' %s at element %" PRId64,
-                bind_place(plan, failure.at->span), map->name,
-                failure.fault == EVAL_WORK ? "takes too many turns of quantifiers" : "has no value",
-                at);
-    }
     array->data = data;
-    build_levels(plan, array, ABI_BYTE);
-    return HEDDLE_OK;
+    status = map_fill(plan, number, array, count, data, error);
+    if (status == HEDDLE_OK)
+        build_levels(plan, array, ABI_BYTE);
+    return status;
 }
 
 enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *problem,
@@ -319,7 +301,6 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
     const struct pattern *pattern = plan->program->pattern;
     size_t total = (size_t)pattern->input_count + (size_t)pattern->map_count;
     struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
-    struct eval_array *views = ARENA_ARRAY(&plan->arena, struct eval_array, total + 1);
     struct abi_pair *input_ranges = NULL; // only a GPU plans again
     enum heddle_status status = known_inputs(plan, problem, error);
     if (plan->options.on_device)
@@ -332,12 +313,7 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
             status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i],
                                 input_ranges ? &input_ranges[i] : NULL, error);
         else
-            status = bind_map(plan, &pattern->maps[i - (size_t)pattern->input_count], views,
-                              &arrays[i], error);
-        views[i] = (struct eval_array){.data = arrays[i].data,
-                                       .type = is_input ? pattern->inputs[i].type : TYPE_BOOL,
-                                       .index_count = (int)arrays[i].index_count};
-        memcpy(views[i].extent, arrays[i].extent, sizeof views[i].extent);
+            status = bind_map(plan, (int)i - pattern->input_count, &arrays[i], error);
     }
     return status;
 }

@@ -10,4 +10,8 @@
 // plan->launch.narrow says whether every integer fits 32 bits.
 enum heddle_status ranges_check(struct plan *plan, struct error *error);
 
+// The same proof for a map's condition over all of its indices, quantifiers of any number of turns
+// included. False: some operation may have no value.
+bool ranges_of_map(struct plan *plan, const struct pattern_map *map, const struct abi_array *array);
+
 #endif
