@@ -30,7 +30,8 @@ enum index_kind {
     INDEX_TOKEN,
     INDEX_AXIS,
     INDEX_BLOCKS,
-    INDEX_RANGE
+    INDEX_RANGE,
+    INDEX_ROOM // of the elements of a set
 };
 struct pattern_index {
     enum index_kind kind;
@@ -48,8 +49,15 @@ struct pattern_input {
     int index_count;
     struct pattern_index indices[MAX_INDICES];
     struct span span;
+    // Not given by the user: the elements of input number `set`, for quantifiers over it
+    // (dsl/check_elements.c). `room` numbers the scalar that holds the length of its lists.
+    bool is_elements;
+    uint16_t set, room;
 };
 
+static inline bool pattern_is_given(const struct pattern_input *input) {
+    return !input->is_elements;
+}
 static inline bool pattern_is_set(const struct pattern_input *input) {
     return input->type == TYPE_BOOL;
 }

@@ -208,6 +208,8 @@ static void write_inputs(struct dump *dump) {
         for (int j = 0; j < input->index_count; j++)
             write_root(dump, input->indices[j].extent);
         bool is_set = pattern_is_set(input);
+        if (!pattern_is_given(input))
+            continue;
         strbuf_printf(dump->out, "    input %s %s[", is_set ? "set" : type_word(input->type),
                       input->name);
         for (int j = 0; j < input->index_count - is_set; j++) {

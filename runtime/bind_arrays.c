@@ -28,6 +28,7 @@ static const char *index_name(const struct plan *plan, const struct pattern_inde
     case INDEX_BLOCKS:
         return "blocks";
     case INDEX_RANGE:
+    case INDEX_ROOM:
         break;
     }
     return "range";
@@ -58,6 +59,9 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
         *out = expr_eval(index->extent, &env, &failure).i;
         if (*out > 0)
             *out = (plan->size[index->axis] + *out - 1) / *out;
+        break;
+    case INDEX_ROOM: // bind_elements says
+        *out = 1;
         break;
     case INDEX_RANGE:
         *out = expr_eval(index->extent, &env, &failure).i;
@@ -114,7 +118,8 @@ static enum heddle_status known_inputs(const struct plan *plan,
     for (int i = 0; i < problem->input_count; i++) {
         bool known = false;
         for (int n = 0; n < pattern->input_count; n++)
-            known |= strcmp(pattern->inputs[n].name, problem->inputs[i].name) == 0;
+            known |= pattern_is_given(&pattern->inputs[n]) &&
+                     strcmp(pattern->inputs[n].name, problem->inputs[i].name) == 0;
         if (!known)
             return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
                              pattern->name, problem->inputs[i].name);
@@ -273,6 +278,20 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
     return HEDDLE_OK;
 }
 
+// What the user gives, or what follows from it.
+static enum heddle_status bind_any_input(struct plan *plan, const struct pattern_input *input,
+                                         const struct heddle_problem *problem,
+                                         struct abi_array *array, struct abi_pair *out_range,
+                                         struct error *error) {
+    if (pattern_is_given(input))
+        return bind_input(plan, input, problem, array, out_range, error);
+    bind_elements(plan, input, array);
+    build_levels(plan, array, ABI_INT32);
+    if (out_range)
+        *out_range = (struct abi_pair){-1, (double)(plan->keys - 1)};
+    return HEDDLE_OK;
+}
+
 // ---- maps -------------------------------------------------------------------------------------
 
 static enum heddle_status bind_map(struct plan *plan, int number, struct abi_array *array,
@@ -310,8 +329,8 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
     for (size_t i = 0; i < total && status == HEDDLE_OK; i++) {
         bool is_input = i < (size_t)pattern->input_count;
         if (is_input)
-            status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i],
-                                input_ranges ? &input_ranges[i] : NULL, error);
+            status = bind_any_input(plan, &pattern->inputs[i], problem, &arrays[i],
+                                    input_ranges ? &input_ranges[i] : NULL, error);
         else
             status = bind_map(plan, (int)i - pattern->input_count, &arrays[i], error);
     }

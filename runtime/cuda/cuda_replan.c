@@ -72,7 +72,8 @@ static enum heddle_status find_input(const struct plan *plan, const struct heddl
                                      int *out, struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
     int n = 0;
-    while (n < pattern->input_count && strcmp(pattern->inputs[n].name, given->name) != 0)
+    while (n < pattern->input_count && (!pattern_is_given(&pattern->inputs[n]) ||
+                                        strcmp(pattern->inputs[n].name, given->name) != 0))
         n++;
     if (n == pattern->input_count)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
