@@ -46,11 +46,23 @@ static bool is_settled(enum abi_element element, const struct abi_pair *sum) {
     return element == ABI_BYTE && sum->least < sum->greatest;
 }
 
+static void include_bytes(const uint8_t *bytes, int64_t count, struct abi_pair *sum) { // 0 and 1
+    uint8_t some = 0, all = 1;
+    for (int64_t i = 0; i < count; i++) {
+        some |= bytes[i];
+        all &= bytes[i];
+    }
+    if (count > 0)
+        include(sum, (struct abi_pair){all, some});
+}
+
 // Elements or pairs [begin, end) of one level of a row of so many.
 static void include_level(const struct abi_array *array, enum abi_element element, int level,
                           int64_t row, int64_t length, int64_t begin, int64_t end,
                           struct abi_pair *sum) {
-    if (level == 0)
+    if (level == 0 && element == ABI_BYTE)
+        include_bytes((const uint8_t *)array->data + row * length + begin, end - begin, sum);
+    else if (level == 0)
         for (int64_t at = row * length + begin; at < row * length + end; at++)
             include(sum, element_at(array, element, at));
     else
