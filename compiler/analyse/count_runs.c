@@ -160,10 +160,18 @@ static const struct expr *closed_by_step(const struct closing *c, const struct e
     return closed(c, node, turns);
 }
 
+static bool has_choice(const struct expr *e) { // of a short condition
+    bool found = e->op == OP_ANY || e->op == OP_ALL;
+    for (int i = 0; i < e->arity && !found; i++)
+        found = has_choice(e->args[i]);
+    return found;
+}
+
 static const struct expr *close_node(void *context, const struct expr *node,
                                      const struct expr *const *args) {
     const struct closing *c = context;
-    if (node->op == OP_COUNT && !c->of_map) { // inside of it any and all go too
+    bool short_enough = node->op == OP_COUNT && args[3]->weight <= MOST_WEIGHT;
+    if (short_enough && !c->of_map && has_choice(args[3])) { // inside of it any and all go too
         const struct expr *inner[] = {args[0], args[1], args[2],
                                       count_runs(c->graph, args[3], true)};
         return closed_by_step(c, node, inner);
