@@ -129,6 +129,7 @@ static int64_t index_extent(const struct problem *problem, const struct pattern_
         return problem->spec.sizes[index->axis];
     case INDEX_BLOCKS:
     case INDEX_RANGE:
+    case INDEX_ROOM:
         break;
     }
     if (index->kind != INDEX_BLOCKS || index->extent->op != OP_INT || index->extent->payload.i < 1)
@@ -179,7 +180,8 @@ static int bind_input(struct problem *problem, const char *text, struct heddle_i
     if (!assignment_parse("input", text, &problem->arena, &a))
         return EXIT_USAGE;
     int number = 0;
-    while (number < pattern->input_count && strcmp(pattern->inputs[number].name, a.name) != 0)
+    while (number < pattern->input_count && (!pattern_is_given(&pattern->inputs[number]) ||
+                                             strcmp(pattern->inputs[number].name, a.name) != 0))
         number++;
     if (number == pattern->input_count)
         return unknown_input(pattern, a.name, &problem->arena);
@@ -217,7 +219,7 @@ int assign_inputs(struct problem *problem, const struct text_list *list) {
             return status;
     }
     for (int i = 0; i < pattern->input_count; i++)
-        if (!problem->inputs[i].data)
+        if (pattern_is_given(&pattern->inputs[i]) && !problem->inputs[i].data)
             return usage_error("pattern '%s' needs --input %s=FILE.npy", pattern->name,
                                pattern->inputs[i].name);
     return EXIT_DONE;

@@ -31,8 +31,16 @@ static void print_text(const char *file, const struct pattern *pattern) {
         printf("%s %s%s", i ? "," : "; param", pattern->params[i].name,
                pattern->params[i].per_head ? "[head]" : "");
     for (int i = 0; i < pattern->input_count; i++)
-        printf("%s %s", i ? "," : "; input", pattern->inputs[i].name);
+        if (pattern_is_given(&pattern->inputs[i]))
+            printf("%s %s", i ? "," : "; input", pattern->inputs[i].name);
     putchar('\n');
+}
+
+static int given_inputs(const struct pattern *pattern) {
+    int count = 0;
+    for (int i = 0; i < pattern->input_count; i++)
+        count += pattern_is_given(&pattern->inputs[i]);
+    return count;
 }
 
 static void print_json(const char *file, const struct pattern *pattern) {
@@ -42,7 +50,7 @@ static void print_json(const char *file, const struct pattern *pattern) {
     json_text(&json, "pattern", pattern->name);
     json_int(&json, "axes", pattern->axis_count);
     json_int(&json, "params", pattern->param_count);
-    json_int(&json, "inputs", pattern->input_count);
+    json_int(&json, "inputs", given_inputs(pattern));
     json_bool(&json, "has_score", pattern->score != NULL);
     json_close(&json);
 }

@@ -2,8 +2,10 @@
 
 #include "compiler/pipeline.h"
 
+#include "compiler/analyse/count_runs.h"
 #include "compiler/code.h"
 #include "compiler/llvm/llvm_unit.h"
+#include "compiler/maps.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -39,6 +41,8 @@ static enum heddle_status front(struct program *program, const char *path, const
         error_set(error, status, "%s", out.text ? out.text : "the pattern has errors");
         strbuf_finish(&out);
     }
+    if (status == HEDDLE_OK)
+        count_runs_pattern(program->pattern);
     if (status == HEDDLE_OK)
         program->facts = analyse(&program->arena, program->pattern);
     return status;
@@ -146,6 +150,8 @@ void program_destroy(struct program *program) {
     for (int side = 0; side < SIDE_COUNT; side++)
         if (program->planners[side])
             llvm_unit_destroy(program->planners[side]->unit);
+    if (program->maps)
+        llvm_unit_destroy(program->maps->unit);
     pthread_mutex_destroy(&program->mutex);
     cache_close(&program->cache);
     arena_finish(&program->arena);

@@ -16,6 +16,7 @@
 
 struct facts;        // compiler/analyse/facts.h
 struct planner_code; // compiler/planner/planner_emit.h
+struct map_code;     // compiler/maps.h
 struct kernel;       // compiler/pipeline.h
 struct ptx_kernel;   // the same
 struct ptx_planner;  // the same
@@ -27,12 +28,13 @@ struct program {
     struct pattern *pattern;
     struct facts *facts;
     struct planner_code *planners[2]; // by item side; the key-major one when first asked for
+    struct map_code *maps;            // when first asked for
     struct kernel *kernels;           // newest first
     struct ptx_kernel *ptx_kernels;   // newest first
     struct ptx_planner *ptx_planners; // the same
     struct cache cache;               // on disk, of all code
-    pthread_mutex_t mutex;            // guards kernels, planners and the arena after program_create
-    double front_ms, compile_ms;      // parse to analyse; the query-major planner's code
+    pthread_mutex_t mutex; // guards kernels, planners, maps and the arena after program_create
+    double front_ms, compile_ms; // parse to analyse; the query-major planner's code
 };
 
 // Text or file (text NULL) -> checked, analysed, planner jitted. On HEDDLE_PATTERN_ERROR the

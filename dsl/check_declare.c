@@ -455,7 +455,7 @@ static int read_map(struct unit *unit, const struct ast_decl *decl) {
     }
     for (const struct ast_item *item = decl->indices->first; item; item = item->next)
         good = map_extent(unit, item->value, &map.indices[map.index_count++]) && good;
-    map.body = map_body(unit, decl);
+    map.written = map.body = map_body(unit, decl);
     return good && map.body ? place_map(unit, &map) : -1;
 }
 

@@ -6,6 +6,7 @@
 //   count e in A | B : P    (count e in A : P) + (count e in B : P and not e in A)
 //   any e in A - B : P      any e in A : P and not e in B
 //   x in an input set       one operation, which reads the set's table
+//   any e in an input set   over the numbers of its elements (check_elements.c)
 //
 // so that an element of several parts counts once. Explicit elements are unrolled.
 
@@ -226,10 +227,11 @@ const struct expr *set_contains(const struct place *place, struct span span, con
 
 // ---- quantifiers -----------------------------------------------------------------------------
 
-// Elements that do not count: those outside (or, negated, inside) of `set`.
+// Elements that do not count: those outside (or, negated, inside) of `set`; or all, unless `holds`.
 struct filter {
-    const struct set *set;
+    const struct set *set; // or NULL
     bool negated;
+    const struct expr *holds;
     const struct filter *next;
 };
 
@@ -243,7 +245,8 @@ static const struct expr *passes(const struct place *place, struct span span,
                                  const struct filter *filter, const struct expr *element) {
     const struct expr *all = expr_bool(place->root->graph, span, true);
     for (; filter; filter = filter->next) {
-        const struct expr *one = set_contains(place, span, filter->set, element);
+        const struct expr *one =
+            filter->set ? set_contains(place, span, filter->set, element) : filter->holds;
         if (filter->negated)
             one = make1(place, span, OP_NOT, one);
         all = make2(place, span, OP_AND, all, one);
@@ -304,11 +307,36 @@ static bool too_many(const struct quantifier *quantifier, const struct set *set)
     return true;
 }
 
-// A range or the powers over a range of exponents: one node of the graph.
+static bool nested_too_deep(const struct quantifier *quantifier) {
+    if (quantifier->place->variables < MAX_VARS)
+        return false;
+    complain(quantifier->place, quantifier->node->span, "quantifiers nest at most %d deep",
+             MAX_VARS);
+    return true;
+}
+
+static const struct expr *variable_of(const struct quantifier *quantifier) {
+    return expr_ref(quantifier->place->root->graph, quantifier->node->span, OP_VAR, TYPE_INT,
+                    (uint16_t)quantifier->place->variables, 0, NULL, 0);
+}
+
+// One node of the graph.
+static const struct expr *quantify(const struct quantifier *quantifier, const struct expr *begin,
+                                   const struct expr *end, const struct expr *step,
+                                   const struct expr *body) {
+    const struct place *place = quantifier->place;
+    if (expr_is_bool(body, quantifier->op == OP_ALL)) // nothing, or everything, whatever the range
+        return combine(quantifier, NULL, 0);
+    place->root->quantifiers++;
+    return expr_ref(place->root->graph, quantifier->node->span, quantifier->op,
+                    quantifier->op == OP_COUNT ? TYPE_INT : TYPE_BOOL, (uint16_t)place->variables,
+                    0, (const struct expr *[]){begin, end, step, body}, 4);
+}
+
+// A range or the powers over a range of exponents.
 static const struct expr *over_range(const struct quantifier *quantifier, const struct set *set,
                                      const struct filter *filter) {
     const struct place *place = quantifier->place;
-    struct expr_graph *graph = place->root->graph;
     struct span span = quantifier->node->span;
     if (too_many(quantifier, set))
         return NULL;
@@ -318,24 +346,30 @@ static const struct expr *over_range(const struct quantifier *quantifier, const 
                  "'any e in 0 .. 64 : e < q.i and ...'");
         return NULL;
     }
-    if (place->variables >= MAX_VARS) {
-        complain(place, span, "quantifiers nest at most %d deep", MAX_VARS);
+    if (nested_too_deep(quantifier))
         return NULL;
-    }
-    const struct expr *variable =
-        expr_ref(graph, span, OP_VAR, TYPE_INT, (uint16_t)place->variables, 0, NULL, 0);
+    const struct expr *variable = variable_of(quantifier);
     if (set->kind == SET_POW2)
         variable = make2(place, span, OP_SHL, integer(place, span, 1), variable);
     const struct expr *body = body_at(quantifier, place->variables + 1, variable, filter);
     if (!body)
         return NULL;
-    if (expr_is_bool(body, quantifier->op == OP_ALL)) // nothing, or everything, whatever the range
-        return combine(quantifier, NULL, 0);
-    place->root->quantifiers++;
-    const struct expr *args[] = {set->begin, set->end,
-                                 set->step ? set->step : integer(place, span, 1), body};
-    return expr_ref(graph, span, quantifier->op, quantifier->op == OP_COUNT ? TYPE_INT : TYPE_BOOL,
-                    (uint16_t)place->variables, 0, args, 4);
+    return quantify(quantifier, set->begin, set->end,
+                    set->step ? set->step : integer(place, span, 1), body);
+}
+
+// The elements of an input set, whose lists are padded with -1.
+static const struct expr *over_input(const struct quantifier *quantifier, const struct set *set,
+                                     const struct filter *filter) {
+    const struct place *place = quantifier->place;
+    struct span span = quantifier->node->span;
+    if (nested_too_deep(quantifier))
+        return NULL;
+    const struct expr *zero = integer(place, span, 0), *room;
+    const struct expr *element = set_element(place, set, variable_of(quantifier), &room);
+    struct filter unpadded = {.holds = make2(place, span, OP_LE, zero, element), .next = filter};
+    const struct expr *body = body_at(quantifier, place->variables + 1, element, &unpadded);
+    return body ? quantify(quantifier, zero, room, integer(place, span, 1), body) : NULL;
 }
 
 // Explicit elements: one term each. An element equal to an earlier one does not count again.
@@ -349,7 +383,7 @@ static const struct expr *over_list(const struct quantifier *quantifier, const s
     for (uint32_t i = 0; i < set->count; i++) {
         struct set earlier = *set;
         earlier.count = i;
-        struct filter once = {&earlier, true, filter};
+        struct filter once = {.set = &earlier, .negated = true, .next = filter};
         bool counts = quantifier->op == OP_COUNT;
         terms[i] = body_at(quantifier, place->variables, set->elements[i],
                            counts && i >= set->constants ? &once : filter);
@@ -370,17 +404,14 @@ static const struct expr *over_set(const struct quantifier *quantifier, const st
         return over_list(quantifier, set, filter);
     if (set->kind == SET_RANGE || set->kind == SET_POW2)
         return over_range(quantifier, set, filter);
-    if (set->kind == SET_INPUT) {
-        complain(quantifier->place, set->span,
-                 "a quantifier cannot run over an input set: its elements are known only when the "
-                 "plan is made. Test them with 'in'");
-        return NULL;
-    }
+    if (set->kind == SET_INPUT)
+        return over_input(quantifier, set, filter);
     if (set->kind != SET_UNION) {
-        struct filter more = {set->right, set->kind == SET_DIFFERENCE, filter};
+        struct filter more = {
+            .set = set->right, .negated = set->kind == SET_DIFFERENCE, .next = filter};
         return over_set(quantifier, set->left, &more);
     }
-    struct filter not_left = {set->left, true, filter};
+    struct filter not_left = {.set = set->left, .negated = true, .next = filter};
     const struct expr *terms[] = {
         over_set(quantifier, set->left, filter),
         over_set(quantifier, set->right, quantifier->op == OP_COUNT ? &not_left : filter)};

@@ -332,7 +332,7 @@ void check_pattern(struct checker *checker, struct pattern_decl *decl) {
     unit.place = (struct place){.root = root,
                                 .scope = scope_new(checker, decl->file->functions, UINT32_MAX),
                                 .head = root->head};
-    pattern->keep = read_statements(&unit);
+    pattern->written = pattern->keep = read_statements(&unit);
     pattern->score = unit.score_value;
     check_extents(&unit);
     decl->state = checker->diags->error_count == errors_before ? CHECKED : BROKEN;

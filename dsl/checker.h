@@ -6,6 +6,7 @@
 //   check_expr.c       names, operators
 //   check_call.c       functions, built-in functions, array reads
 //   check_set.c        sets: membership and quantifiers
+//   check_elements.c   the elements of input sets
 //   check_statement.c  the statements of a pattern
 //   check_declare.c    parameters, inputs, maps, constants
 //   check_use.c        `use P(...)`
@@ -309,6 +310,10 @@ struct operand set_combine(const struct place *place, struct span span, enum ast
                            const struct set *left, const struct set *right);
 const struct expr *set_contains(const struct place *place, struct span span, const struct set *set,
                                 const struct expr *element);
+// check_elements.c: element number `number` of an input set, ascending; -1 from the end of its list
+// to *out_room, which is the same for all lists.
+const struct expr *set_element(const struct place *place, const struct set *set,
+                               const struct expr *number, const struct expr **out_room);
 struct operand lower_quantifier(const struct place *place, const struct ast *node);
 
 // ---- check_statement.c -----------------------------------------------------------------------

@@ -13,8 +13,13 @@ struct expr_names pattern_names(const struct pattern *pattern, struct arena *are
         const struct pattern_param *param = &pattern->params[i];
         (param->per_head ? tables : scalars)[param->index] = param->name;
     }
-    for (int i = 0; i < pattern->input_count; i++)
-        inputs[i] = pattern->inputs[i].name;
+    for (int i = 0; i < pattern->input_count; i++) {
+        const struct pattern_input *input = &pattern->inputs[i];
+        inputs[i] = input->name;
+        if (!pattern_is_given(input))
+            scalars[input->room] =
+                arena_format(arena, "room(%s)", pattern->inputs[input->set].name);
+    }
     for (int i = 0; i < pattern->map_count; i++)
         maps[i] = pattern->maps[i].name;
     return (struct expr_names){pattern->axes, scalars, tables, inputs, maps, NULL};
@@ -74,7 +79,9 @@ static void add_pattern(struct digest *digest, const struct pattern *pattern) {
     }
     add_word(digest, (uint64_t)pattern->input_count);
     for (int i = 0; i < pattern->input_count; i++) {
-        add_word(digest, pattern->inputs[i].type);
+        add_word(digest,
+                 (uint64_t)pattern->inputs[i].room << 32 | (uint64_t)pattern->inputs[i].set << 16 |
+                     (uint64_t)pattern->inputs[i].is_elements << 8 | pattern->inputs[i].type);
         add_indices(digest, pattern->inputs[i].indices, pattern->inputs[i].index_count);
     }
     add_word(digest, (uint64_t)pattern->map_count);

@@ -30,7 +30,8 @@ enum index_kind {
     INDEX_TOKEN,
     INDEX_AXIS,
     INDEX_BLOCKS,
-    INDEX_RANGE
+    INDEX_RANGE,
+    INDEX_ROOM // of the elements of a set
 };
 struct pattern_index {
     enum index_kind kind;
@@ -48,8 +49,15 @@ struct pattern_input {
     int index_count;
     struct pattern_index indices[MAX_INDICES];
     struct span span;
+    // Not given by the user: the elements of input number `set`, for quantifiers over it
+    // (dsl/check_elements.c). `room` numbers the scalar that holds the length of its lists.
+    bool is_elements;
+    uint16_t set, room;
 };
 
+static inline bool pattern_is_given(const struct pattern_input *input) {
+    return !input->is_elements;
+}
 static inline bool pattern_is_set(const struct pattern_input *input) {
     return input->type == TYPE_BOOL;
 }
@@ -58,7 +66,8 @@ struct pattern_map { // map M[a in A, b in B] = P: a table of bytes, filled when
     const char *name;
     int index_count;
     struct pattern_index indices[MAX_INDICES]; // values run from 0
-    const struct expr *body; // boolean over OP_VAR 0 .. index_count-1, uniform otherwise
+    const struct expr *written; // boolean over OP_VAR 0 .. index_count-1, uniform otherwise
+    const struct expr *body;    // the same value, counted by runs (compiler/analyse/count_runs.h)
     struct span span;
 };
 
@@ -95,8 +104,9 @@ struct pattern {
     struct pattern_require *requires;
     int require_count;
 
-    const struct expr *keep;  // boolean
-    const struct expr *score; // real, or NULL for the plain scaled logit
+    const struct expr *written; // `keep` as the user wrote it: what the reference evaluates
+    const struct expr *keep;    // boolean; the same value, counted by runs
+    const struct expr *score;   // real, or NULL for the plain scaled logit
 };
 
 // The stage's dump (`--emit=pattern`): normal form, stable, shared nodes named once.

@@ -64,11 +64,11 @@ static void each_root(struct dump *dump, void (*visit)(struct dump *, const stru
     for (int i = 0; i < pattern->map_count; i++) {
         for (int j = 0; j < pattern->maps[i].index_count; j++)
             visit(dump, pattern->maps[i].indices[j].extent);
-        visit(dump, pattern->maps[i].body);
+        visit(dump, pattern->maps[i].written);
     }
     for (int i = 0; i < pattern->require_count; i++)
         visit(dump, pattern->requires[i].condition);
-    visit(dump, pattern->keep);
+    visit(dump, pattern->written);
     visit(dump, pattern->score);
 }
 
@@ -208,6 +208,8 @@ static void write_inputs(struct dump *dump) {
         for (int j = 0; j < input->index_count; j++)
             write_root(dump, input->indices[j].extent);
         bool is_set = pattern_is_set(input);
+        if (!pattern_is_given(input))
+            continue;
         strbuf_printf(dump->out, "    input %s %s[", is_set ? "set" : type_word(input->type),
                       input->name);
         for (int j = 0; j < input->index_count - is_set; j++) {
@@ -232,14 +234,14 @@ static void write_maps(struct dump *dump) {
         const struct pattern_map *map = &pattern->maps[i];
         for (int j = 0; j < map->index_count; j++)
             write_root(dump, map->indices[j].extent);
-        write_root(dump, map->body);
+        write_root(dump, map->written);
         strbuf_printf(dump->out, "    map %s[", map->name);
         for (int j = 0; j < map->index_count; j++) {
             strbuf_printf(dump->out, "%se%d in 0 .. ", j ? ", " : "", j);
             write_bound(dump, map->indices[j].extent);
         }
         strbuf_puts(dump->out, "] = ");
-        write_expr(dump, map->body);
+        write_expr(dump, map->written);
         strbuf_puts(dump->out, ";\n");
     }
 }
@@ -267,7 +269,7 @@ static void write_pattern(struct dump *dump) {
     for (int i = 0; i < pattern->require_count; i++)
         write_statement(dump, "require", pattern->requires[i].condition,
                         pattern->requires[i].message);
-    write_statement(dump, "keep", pattern->keep, NULL);
+    write_statement(dump, "keep", pattern->written, NULL);
     if (pattern->score)
         write_statement(dump, "score", pattern->score, NULL);
     strbuf_puts(dump->out, "}\n");

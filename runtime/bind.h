@@ -14,6 +14,9 @@ enum heddle_status bind_params(struct plan *plan, const struct heddle_problem *p
 // Inputs (copied, with their range pyramids) and maps (computed) into plan->launch.env.arrays.
 enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *problem,
                                struct error *error);
+// The elements of a set, whose table is there: the array that dsl/check_elements.c adds, without
+// its pyramid, and the scalar with its room.
+void bind_elements(struct plan *plan, const struct pattern_input *input, struct abi_array *array);
 // Is what was given an array of the input's shape and element type? `array` has the extents.
 enum heddle_status bind_check_input(const struct plan *plan, const struct pattern_input *input,
                                     const struct heddle_input *given, const struct abi_array *array,

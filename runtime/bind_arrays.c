@@ -3,13 +3,14 @@
 #include "runtime/bind.h"
 
 #include "compiler/planner/array_range.h"
+#include "runtime/map_fill.h"
 #include "runtime/ranges.h"
 
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
 
-static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 24;
+static const int64_t MOST_MAP_ELEMENTS = INT64_C(1) << 27;
 
 // ---- extents ----------------------------------------------------------------------------------
 
@@ -28,6 +29,7 @@ static const char *index_name(const struct plan *plan, const struct pattern_inde
     case INDEX_BLOCKS:
         return "blocks";
     case INDEX_RANGE:
+    case INDEX_ROOM:
         break;
     }
     return "range";
@@ -58,6 +60,9 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
         *out = expr_eval(index->extent, &env, &failure).i;
         if (*out > 0)
             *out = (plan->size[index->axis] + *out - 1) / *out;
+        break;
+    case INDEX_ROOM: // bind_elements says
+        *out = 1;
         break;
     case INDEX_RANGE:
         *out = expr_eval(index->extent, &env, &failure).i;
@@ -114,7 +119,8 @@ static enum heddle_status known_inputs(const struct plan *plan,
     for (int i = 0; i < problem->input_count; i++) {
         bool known = false;
         for (int n = 0; n < pattern->input_count; n++)
-            known |= strcmp(pattern->inputs[n].name, problem->inputs[i].name) == 0;
+            known |= pattern_is_given(&pattern->inputs[n]) &&
+                     strcmp(pattern->inputs[n].name, problem->inputs[i].name) == 0;
         if (!known)
             return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
                              pattern->name, problem->inputs[i].name);
@@ -276,13 +282,25 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
     return HEDDLE_OK;
 }
 
+// What the user gives, or what follows from it.
+static enum heddle_status bind_any_input(struct plan *plan, const struct pattern_input *input,
+                                         const struct heddle_problem *problem,
+                                         struct abi_array *array, struct abi_pair *out_range,
+                                         struct error *error) {
+    if (pattern_is_given(input))
+        return bind_input(plan, input, problem, array, out_range, error);
+    bind_elements(plan, input, array);
+    build_levels(plan, array, ABI_INT32);
+    if (out_range)
+        *out_range = (struct abi_pair){-1, (double)(plan->keys - 1)};
+    return HEDDLE_OK;
+}
+
 // ---- maps -------------------------------------------------------------------------------------
 
-// Every element, by the reference meaning; arrays bound so far may be read.
-static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *map,
-                                   const struct eval_array *arrays, struct abi_array *array,
+static enum heddle_status bind_map(struct plan *plan, int number, struct abi_array *array,
                                    struct error *error) {
-    const struct pattern *pattern = plan->program->pattern;
+    const struct pattern_map *map = &plan->program->pattern->maps[number];
     int64_t count;
     enum heddle_status status =
         set_extents(plan, map->indices, map->index_count, array, &count, error);
@@ -294,61 +312,37 @@ static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *
                          " elements for this problem, over %" PRId64,
                          bind_place(plan, map->span), map->name, count, MOST_MAP_ELEMENTS);
     uint8_t *data = arena_alloc(&plan->arena, (size_t)count + 1);
-    struct eval_env env;
-    bind_eval_env(plan, &env);
-    env.inputs = arrays;
-    env.maps = arrays + pattern->input_count;
-    for (int64_t at = 0; at < count; at++) {
-        int64_t rest = at;
-        for (int i = map->index_count - 1; i >= 0; i--) {
-            env.vars[i] = rest % array->extent[i];
-            rest /= array->extent[i];
-        }
-        struct eval_failure failure = {0};
-        data[at] = expr_eval(map->body, &env, &failure).b;
-        if (failure.fault != EVAL_OK)
-            return error_set(
-                error, HEDDLE_PATTERN_ERROR, "%serror: map '%s' %s at element %" PRId64,
-                bind_place(plan, failure.at->span), map->name,
-                failure.fault == EVAL_WORK ? "takes too many turns of quantifiers" : "has no value",
-                at);
-    }
     array->data = data;
-    build_levels(plan, array, ABI_BYTE);
-    return HEDDLE_OK;
+    status = map_fill(plan, number, array, count, data, error);
+    if (status == HEDDLE_OK)
+        build_levels(plan, array, ABI_BYTE);
+    return status;
 }
 
-static struct eval_array view_of(const struct abi_array *array, enum type type) {
-    struct eval_array view = {
-        .data = array->data, .type = type, .index_count = (int)array->index_count};
-    memcpy(view.extent, array->extent, sizeof view.extent);
-    return view;
+// Sets come after the other inputs: how wide their tables are depends on what those hold. What
+// follows from sets comes last.
+static int bind_turn(const struct pattern_input *input) {
+    return !pattern_is_given(input) ? 2 : pattern_is_set(input);
 }
 
-// Sets come after the other inputs: how wide their tables are depends on what those hold.
 enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *problem,
                                struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
     size_t inputs = (size_t)pattern->input_count;
     size_t total = inputs + (size_t)pattern->map_count;
     struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
-    struct eval_array *views = ARENA_ARRAY(&plan->arena, struct eval_array, total + 1);
     struct abi_pair *input_ranges = NULL; // only a GPU plans again
     enum heddle_status status = known_inputs(plan, problem, error);
     if (plan->options.on_device)
         plan->input_ranges = input_ranges = ARENA_ARRAY(&plan->arena, struct abi_pair, total + 1);
     plan->launch.env.arrays = arrays;
     plan->launch.env.array_range = array_range;
-    for (int sets = 0; sets < 2; sets++)
+    for (int turn = 0; turn < 3; turn++)
         for (size_t i = 0; i < inputs && status == HEDDLE_OK; i++)
-            if (pattern_is_set(&pattern->inputs[i]) == sets) {
-                status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i],
-                                    input_ranges ? &input_ranges[i] : NULL, error);
-                views[i] = view_of(&arrays[i], pattern->inputs[i].type);
-            }
-    for (size_t i = inputs; i < total && status == HEDDLE_OK; i++) {
-        status = bind_map(plan, &pattern->maps[i - inputs], views, &arrays[i], error);
-        views[i] = view_of(&arrays[i], TYPE_BOOL);
-    }
+            if (bind_turn(&pattern->inputs[i]) == turn)
+                status = bind_any_input(plan, &pattern->inputs[i], problem, &arrays[i],
+                                        input_ranges ? &input_ranges[i] : NULL, error);
+    for (size_t i = inputs; i < total && status == HEDDLE_OK; i++)
+        status = bind_map(plan, (int)(i - inputs), &arrays[i], error);
     return status;
 }

@@ -31,7 +31,7 @@ bool pair_env_init(struct pair_env *env, const struct plan *plan) {
     for (int i = 0; i < pattern->map_count; i++)
         arrays[pattern->input_count + i] =
             array_view(&bound->arrays[pattern->input_count + i], TYPE_BOOL);
-    env->keep = pattern->keep;
+    env->keep = pattern->written;
     env->eval = (struct eval_env){
         .axis_count = pattern->axis_count,
         .heads = bound->heads,

@@ -22,11 +22,14 @@ struct ranges {
     struct error *error;
     struct alg_concrete alg;
     struct box *boxes;
-    uint8_t *known;
+    // When each box was computed and each variable set, by a clock that every setting moves: a box
+    // holds while no variable in it was set later.
+    uint32_t *known, set_at[MAX_VARS], clock;
     struct box vars[MAX_VARS];
-    int64_t turns; // of the quantifiers around the node in hand, multiplied
+    int64_t turns;  // of the quantifiers around the node in hand, multiplied
+    bool any_turns; // are allowed: of a map
     bool wide, failed;
-    int sized;        // the input set that ranges_set_width asks about, or -1
+    int sized;        // 1 + the input set that ranges_set_width asks about, or 0
     int64_t greatest; // of what is looked for in it
 };
 
@@ -117,9 +120,9 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
     const struct abi_array *array = &r->plan->launch.env.arrays[n];
     int checked =
         node->arity - (node->op == OP_MEMBER); // what is outside of a set's table is no element
-    if (node->op == OP_MEMBER && n == r->sized && args[checked].hi.i > r->greatest)
+    if (node->op == OP_MEMBER && n == r->sized - 1 && args[checked].hi.i > r->greatest)
         r->greatest = args[checked].hi.i;
-    if (r->sized >= 0 && node->type == TYPE_BOOL) // maps and sets have no extents yet
+    if (r->sized && node->type == TYPE_BOOL) // maps and sets have no extents yet
         return undecided();
     for (int i = 0; i < checked; i++) {
         lo[i] = args[i].lo.i;
@@ -225,6 +228,18 @@ static struct box visit_lazily(struct ranges *r, const struct expr *node) {
     return apply(r, node, args);
 }
 
+static void set_variable(struct ranges *r, int variable, struct box box) {
+    r->vars[variable] = box;
+    r->set_at[variable] = ++r->clock;
+}
+
+static bool is_known(const struct ranges *r, const struct expr *node) {
+    bool known = r->known[node->id] != 0;
+    for (int i = 0; known && node->vars >> i; i++)
+        known = !(node->vars >> i & 1) || r->set_at[i] <= r->known[node->id];
+    return known;
+}
+
 static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     struct box begin = visit(r, node->args[0]), end = visit(r, node->args[1]);
     struct box step = visit(r, node->args[2]);
@@ -234,7 +249,7 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     if (end.hi.i > begin.lo.i && __builtin_sub_overflow(end.hi.i, begin.lo.i, &length))
         length = INT64_MAX;
     turns = length / (step.lo.i > 0 ? step.lo.i : 1) + 1;
-    if (length > 0 && turns > MOST_TURNS / outer_turns + 1) {
+    if (!r->any_turns && length > 0 && turns > MOST_TURNS / outer_turns + 1) {
         refuse(r, node, "quantifiers of over 65536 turns, nested ones multiplied,", NULL);
         return node->op == OP_COUNT ? interval(0, 0) : undecided();
     }
@@ -243,19 +258,20 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
                    ? interval(0, 0)
                    : leaf_box(r, &(struct expr){.op = OP_BOOL, .payload.i = node->op == OP_ALL},
                               NULL);
-    struct box *variable = &r->vars[node->payload.ref.index], outer = *variable;
-    *variable = interval(begin.lo.i, end.hi.i - 1);
-    r->turns = outer_turns * turns;
+    int variable = node->payload.ref.index;
+    struct box outer = r->vars[variable];
+    set_variable(r, variable, interval(begin.lo.i, end.hi.i - 1));
+    r->turns = r->any_turns ? 1 : outer_turns * turns;
     if (r->turns > r->plan->turns)
         r->plan->turns = r->turns;
     visit(r, node->args[3]);
     r->turns = outer_turns;
-    *variable = outer;
+    set_variable(r, variable, outer);
     return node->op == OP_COUNT ? interval(0, end.hi.i - begin.lo.i) : undecided();
 }
 
 static struct box visit(struct ranges *r, const struct expr *node) {
-    if (r->known[node->id] && !node->vars)
+    if (is_known(r, node))
         return r->boxes[node->id];
     const struct op_info *info = &op_table[node->op];
     struct box out, args[MAX_EXPR_ARGS];
@@ -271,15 +287,16 @@ static struct box visit(struct ranges *r, const struct expr *node) {
     if (node->type == TYPE_INT && (out.lo.i < -NARROW || out.hi.i > NARROW))
         r->wide = true;
     r->boxes[node->id] = out;
-    r->known[node->id] = 1;
+    r->known[node->id] = r->clock;
     return out;
 }
 
 static void visit_all(struct ranges *r) {
     const struct pattern *pattern = r->plan->program->pattern;
     alg_concrete_init(&r->alg);
+    r->clock = 1;
     r->boxes = ARENA_ARRAY(&r->plan->arena, struct box, pattern->graph->count);
-    r->known = ARENA_ARRAY(&r->plan->arena, uint8_t, pattern->graph->count);
+    r->known = ARENA_ARRAY(&r->plan->arena, uint32_t, pattern->graph->count);
     visit(r, pattern->keep);
     if (pattern->score)
         visit(r, pattern->score);
@@ -287,8 +304,13 @@ static void visit_all(struct ranges *r) {
 
 int64_t ranges_set_width(struct plan *plan, int input) {
     struct error ignored = {0};
-    struct ranges r = {.plan = plan, .error = &ignored, .turns = 1, .sized = input, .greatest = -1};
+    struct ranges r = {
+        .plan = plan, .error = &ignored, .turns = 1, .sized = input + 1, .greatest = -1};
     int64_t turns = plan->turns;
+    for (int i = 0; i < plan->program->pattern->input_count; i++)
+        if (!pattern_is_given(
+                &plan->program->pattern->inputs[i])) // how many turns is not known yet
+            return plan->keys;
     visit_all(&r);
     plan->turns = turns;
     if (r.failed || r.greatest >= plan->keys)
@@ -297,8 +319,23 @@ int64_t ranges_set_width(struct plan *plan, int input) {
 }
 
 enum heddle_status ranges_check(struct plan *plan, struct error *error) {
-    struct ranges r = {.plan = plan, .error = error, .turns = 1, .sized = -1};
+    struct ranges r = {.plan = plan, .error = error, .turns = 1};
     visit_all(&r);
     plan->launch.narrow = !r.wide;
     return r.failed ? HEDDLE_PATTERN_ERROR : HEDDLE_OK;
+}
+
+bool ranges_of_map(struct plan *plan, const struct pattern_map *map,
+                   const struct abi_array *array) {
+    struct error unheard = {0};
+    uint32_t count = plan->program->pattern->graph->count;
+    struct ranges r = {.plan = plan, .error = &unheard, .clock = 1, .turns = 1, .any_turns = true};
+    alg_concrete_init(&r.alg);
+    r.boxes = ARENA_ARRAY(&plan->arena, struct box, count);
+    r.known = ARENA_ARRAY(&plan->arena, uint32_t, count);
+    for (int i = 0; i < map->index_count; i++)
+        set_variable(&r, i, interval(0, array->extent[i] - 1));
+    visit(&r, map->body);
+    error_finish(&unheard);
+    return !r.failed;
 }

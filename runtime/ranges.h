@@ -14,4 +14,8 @@ enum heddle_status ranges_check(struct plan *plan, struct error *error);
 // of tokens. Reads the inputs that are no sets, which must be bound.
 int64_t ranges_set_width(struct plan *plan, int input);
 
+// The same proof for a map's condition over all of its indices, quantifiers of any number of turns
+// included. False: some operation may have no value.
+bool ranges_of_map(struct plan *plan, const struct pattern_map *map, const struct abi_array *array);
+
 #endif

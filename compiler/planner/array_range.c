@@ -41,23 +41,51 @@ static struct abi_pair level_at(const struct abi_array *array, enum abi_element 
     return array->levels[level][row * level_length(length, level) + at];
 }
 
+// Nothing more to learn: of bytes, 0 and 1 were both seen.
+static bool is_settled(enum abi_element element, const struct abi_pair *sum) {
+    return element == ABI_BYTE && sum->least < sum->greatest;
+}
+
+static void include_bytes(const uint8_t *bytes, int64_t count, struct abi_pair *sum) { // 0 and 1
+    uint8_t some = 0, all = 1;
+    for (int64_t i = 0; i < count; i++) {
+        some |= bytes[i];
+        all &= bytes[i];
+    }
+    if (count > 0)
+        include(sum, (struct abi_pair){all, some});
+}
+
+// Elements or pairs [begin, end) of one level of a row of so many.
+static void include_level(const struct abi_array *array, enum abi_element element, int level,
+                          int64_t row, int64_t length, int64_t begin, int64_t end,
+                          struct abi_pair *sum) {
+    if (level == 0 && element == ABI_BYTE)
+        include_bytes((const uint8_t *)array->data + row * length + begin, end - begin, sum);
+    else if (level == 0)
+        for (int64_t at = row * length + begin; at < row * length + end; at++)
+            include(sum, element_at(array, element, at));
+    else
+        for (int64_t at = row * length + begin; at < row * length + end; at++)
+            include(sum, array->levels[level][at]);
+}
+
 // [begin, end) of one row: the ragged ends at this level, whole groups at the next.
 static void include_row(const struct abi_array *array, enum abi_element element, int64_t row,
                         int64_t begin, int64_t end, struct abi_pair *sum) {
-    for (int level = 0; begin < end; level++) {
+    int64_t length = array->extent[array->index_count - 1];
+    for (int level = 0; begin < end && !is_settled(element, sum); level++) {
         bool top = level + 1 == ABI_PYRAMID_LEVELS || !array->levels[level + 1];
         int64_t first = (begin + ABI_PYRAMID - 1) / ABI_PYRAMID, last = end / ABI_PYRAMID;
         if (top || first >= last) {
-            for (int64_t i = begin; i < end; i++)
-                include(sum, level_at(array, element, level, row, i));
+            include_level(array, element, level, row, length, begin, end, sum);
             return;
         }
-        for (int64_t i = begin; i < first * ABI_PYRAMID; i++)
-            include(sum, level_at(array, element, level, row, i));
-        for (int64_t i = last * ABI_PYRAMID; i < end; i++)
-            include(sum, level_at(array, element, level, row, i));
+        include_level(array, element, level, row, length, begin, first * ABI_PYRAMID, sum);
+        include_level(array, element, level, row, length, last * ABI_PYRAMID, end, sum);
         begin = first;
         end = last;
+        length = (length + ABI_PYRAMID - 1) / ABI_PYRAMID;
     }
 }
 
@@ -87,6 +115,8 @@ void array_range(const struct abi_array *array, int64_t element, const int64_t *
     if (rows > MOST_ROWS)
         everything((enum abi_element)element, &sum);
     for (int64_t r = 0; r < rows && rows <= MOST_ROWS; r++) {
+        if (is_settled((enum abi_element)element, &sum))
+            break;
         int64_t row = 0, digits = r, place[ABI_INDICES];
         for (int i = last - 1; i >= 0; i--) {
             place[i] = first[i] + digits % count[i];

@@ -127,6 +127,14 @@ LLVMValueRef sm90_from_lane(struct sm90_emit *e, LLVMValueRef x, int distance) {
                     type == e->unit->f32 ? "=f,f,n" : "=r,r,n", args, 2);
 }
 
+LLVMValueRef sm90_ballot(struct sm90_emit *e, LLVMValueRef holds) {
+    LLVMValueRef word = LLVMBuildZExt(e->b, holds, e->unit->i32, "");
+    return sm90_asm(e, e->unit->i32,
+                    "{ .reg .pred p; setp.ne.b32 p, $1, 0; "
+                    "vote.sync.ballot.b32 $0, p, 0xffffffff; }",
+                    "=r,r", &word, 1);
+}
+
 LLVMValueRef sm90_thread(struct sm90_emit *e) {
     return sm90_asm(e, e->unit->i32, "mov.u32 $0, %tid.x;", "=r", NULL, 0);
 }

@@ -49,8 +49,9 @@ struct sm90_emit {
     int logit_count, output_count, weight_count; // registers of a thread
     bool full_needs_place;                       // the score reads coordinates
     struct sm90_intervals *intervals;
+    struct sm90_words *words;
     struct sm90_slots *slots;
-    int intervals_at, slots_at; // in shared memory
+    int intervals_at, words_at, slots_at; // in shared memory
 };
 
 // ---- small steps (sm90_asm.c) -------------------------------------------------------------------
@@ -87,6 +88,8 @@ void sm90_shared_store_matrices(struct sm90_emit *e, LLVMValueRef at, LLVMValueR
                                 int count);
 // The value (f32 or i32) of the lane whose number differs in the bits of `distance`.
 LLVMValueRef sm90_from_lane(struct sm90_emit *e, LLVMValueRef x, int distance);
+// Bit n: whether it holds in lane n of the warp, all of whose lanes are here.
+LLVMValueRef sm90_ballot(struct sm90_emit *e, LLVMValueRef holds);
 LLVMValueRef sm90_thread(struct sm90_emit *e); // tid.x, opaque to hoisting
 LLVMValueRef sm90_block(struct sm90_emit *e);
 LLVMValueRef sm90_block_count(struct sm90_emit *e);

@@ -20,7 +20,7 @@ static void sort_parts(const struct sm90_emit *e, struct conjunction *parts,
     for (int i = 0; i < e->mask->count; i++) {
         const struct expr *node = e->mask->parts[i].keep;
         int axis = grid && node->deps & DEP_KEY ? sm90_key_axis(e, node) : -2;
-        if (sm90_is_interval(e, i))
+        if (sm90_is_interval(e, i) || sm90_is_words(e, i))
             continue;
         if (axis < 0)
             rest->parts[rest->count++] = node;

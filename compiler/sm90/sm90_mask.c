@@ -79,8 +79,9 @@ void sm90_place_key(struct sm90_mask *m, struct sm90_program *program, int j, in
     }
 }
 
-LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
-                             const struct expr *root, const LLVMValueRef *key, int row) {
+// Starts the walk anew, with what waits in slots of the query, and of the key where it is in hand.
+static void begin_walk(struct sm90_mask *m, struct sm90_program *program, const LLVMValueRef *key,
+                       int row) {
     struct sm90_walk *w = program->walk;
     expr_walk_reset(&w->walk);
     w->query = m->rows.position[row];
@@ -88,10 +89,24 @@ LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
     for (int i = 0; i < sm90_slot_count(m->e); i++) {
         const struct sm90_slot *slot = sm90_slot(m->e, i);
         LLVMValueRef value = slot->of_key ? program->key[i] : program->query[row][i];
-        if (slot->real_bits == program->real_bits)
+        if (slot->real_bits == program->real_bits && (key || !slot->of_key))
             expr_walk_preset(&w->walk, slot->node, (aval){.v = value});
     }
-    return expr_walk_point(&w->walk, root).v;
+}
+
+LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
+                             const struct expr *root, const LLVMValueRef *key, int row) {
+    begin_walk(m, program, key, row);
+    return expr_walk_point(&program->walk->walk, root).v;
+}
+
+LLVMValueRef sm90_row_value(struct sm90_mask *m, struct sm90_program *program,
+                            const struct expr *root, int row, const struct expr *preset,
+                            LLVMValueRef value) {
+    begin_walk(m, program, NULL, row);
+    if (preset)
+        expr_walk_preset(&program->walk->walk, preset, (aval){.v = value});
+    return expr_walk_point(&program->walk->walk, root).v;
 }
 
 static LLVMValueRef scored(struct sm90_mask *m, struct sm90_program *score, const LLVMValueRef *key,
@@ -189,6 +204,7 @@ static void mask_pairs(struct sm90_mask *m, LLVMValueRef flags, LLVMValueRef *lo
         bits[i / SM90_MASK_WORDS][i % SM90_MASK_WORDS] = bounds[i % SM90_MASK_WORDS];
     sm90_interval_bits(m, bits);
     place_rows(m, keep);
+    sm90_word_bits(m, keep, bits);
     sm90_factors(m, keep, bits, &rest);
     if (rest.count)
         test_pairs(m, keep, &rest, flags, bits);

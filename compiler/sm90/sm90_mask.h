@@ -61,6 +61,10 @@ void sm90_key_positions(struct sm90_mask *m, int j, int i, LLVMValueRef *out);
 void sm90_place_key(struct sm90_mask *m, struct sm90_program *program, int j, int i);
 LLVMValueRef sm90_pair_value(struct sm90_mask *m, struct sm90_program *program,
                              const struct expr *root, const LLVMValueRef *key, int row);
+// The same of what reads the key through node `preset` alone, which is `value`; or not (NULL).
+LLVMValueRef sm90_row_value(struct sm90_mask *m, struct sm90_program *program,
+                            const struct expr *root, int row, const struct expr *preset,
+                            LLVMValueRef value);
 
 // ---- intervals (sm90_intervals.c) ---------------------------------------------------------------
 
@@ -78,6 +82,19 @@ void sm90_axis_bits(struct sm90_emit *e, int axis, LLVMValueRef lane_columns, LL
 void sm90_and_bits(struct sm90_emit *e, LLVMValueRef *into, const LLVMValueRef *bits);
 // Ands what the intervals keep into the bits of the thread's rows.
 void sm90_interval_bits(struct sm90_mask *m, LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS]);
+
+// ---- words (sm90_words.c) -----------------------------------------------------------------------
+
+// Chooses the conjuncts that become words, after the intervals; returns the bytes they take.
+int sm90_plan_words(struct sm90_emit *e, int room_bytes);
+bool sm90_is_words(const struct sm90_emit *e, int part); // of e->mask
+bool sm90_has_words(const struct sm90_emit *e);          // some wait in shared memory
+// By all threads of consumer warpgroup `group`, once per tile that needs them.
+void sm90_fill_words(struct sm90_emit *e, const struct sm90_item *item,
+                     const struct sm90_tile_place *at, LLVMValueRef group, LLVMValueRef copy);
+// Ands what they keep into the bits of the thread's rows.
+void sm90_word_bits(struct sm90_mask *m, struct sm90_program *keep,
+                    LLVMValueRef bits[SM90_ROWS][SM90_MASK_WORDS]);
 
 // ---- factors (sm90_factors.c) -------------------------------------------------------------------
 

@@ -19,6 +19,7 @@ struct sm90_slots {
     int count, room_bytes, used_bytes;
     uint8_t *seen, *cost;         // by node id; cost: 1 known cheap, 2 known dear
     const struct sm90_spec *spec; // or NULL: not decided yet
+    bool of_query;                // alone
 };
 
 // ---- planning -----------------------------------------------------------------------------------
@@ -102,6 +103,8 @@ static void find_slots(struct sm90_emit *e, struct sm90_slots *slots, const stru
     bool query = node->deps & DEP_QUERY, key = node->deps & DEP_KEY;
     if (!is_costly(slots, node) || (!query && !key))
         return;
+    if (key && !query && slots->of_query)
+        return;
     if (query != key && !node->vars && !(node->deps & DEP_SCORE)) {
         add_slot(e, slots, node, real_bits);
         return;
@@ -115,14 +118,17 @@ void sm90_plan_slots(struct sm90_emit *e) {
     size_t nodes = e->pattern->graph->count;
     slots->spec = e->spec;
     e->intervals_at = (e->shape.shared_bytes + 15) / 16 * 16;
-    e->slots_at = e->intervals_at;
-    e->slots_at += sm90_plan_intervals(e, SM90_SHARED_LIMIT - e->intervals_at);
+    e->words_at = e->intervals_at + sm90_plan_intervals(e, SM90_SHARED_LIMIT - e->intervals_at);
+    e->slots_at = e->words_at + sm90_plan_words(e, SM90_SHARED_LIMIT - e->words_at);
     slots->room_bytes = SM90_SHARED_LIMIT - e->slots_at;
     slots->cost = ARENA_ARRAY(e->arena, uint8_t, nodes);
     slots->seen = ARENA_ARRAY(e->arena, uint8_t, nodes);
-    for (int i = 0; i < e->mask->count; i++)
-        if (!sm90_is_interval(e, i))
-            find_slots(e, slots, e->mask->parts[i].keep, 64);
+    for (int of_query = 0; of_query < 2; of_query++)
+        for (int i = 0; i < e->mask->count; i++) {
+            slots->of_query = of_query; // words compute what the key decides
+            if (!sm90_is_interval(e, i) && sm90_is_words(e, i) == slots->of_query)
+                find_slots(e, slots, e->mask->parts[i].keep, 64);
+        }
     slots->seen = ARENA_ARRAY(e->arena, uint8_t, nodes);
     if (e->pattern->score)
         find_slots(e, slots, e->pattern->score, 32);
@@ -317,7 +323,7 @@ static void fill_axis(struct sm90_emit *e, const struct sm90_item *item,
 // Short axes go to warps of their own.
 LLVMValueRef sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
                                  const struct sm90_tile_place *at, LLVMValueRef count) {
-    if (!any_slot(e, true))
+    if (!any_slot(e, true) && !sm90_has_words(e))
         return NULL;
     LLVMValueRef thread = sm90_thread(e);
     LLVMValueRef group = LLVMBuildLShr(e->b, sm90_add_const(e, thread, -128), sm90_i32(e, 7), "");
@@ -335,6 +341,8 @@ LLVMValueRef sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *it
         LLVMValueRef in_group = LLVMBuildAnd(e->b, thread, sm90_i32(e, 127), "");
         fill_axis(e, item, at, axis, sm90_add_const(e, in_group, -first), extent, copy);
     }
+    if (sm90_has_words(e))
+        sm90_fill_words(e, item, at, group, copy);
     LLVMValueRef name = sm90_add_const(e, group, 1);
     sm90_asm(e, NULL, "bar.sync $0, 128;", "r,~{memory}", &name, 1);
     return copy;

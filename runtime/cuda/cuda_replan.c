@@ -72,11 +72,19 @@ static enum heddle_status find_input(const struct plan *plan, const struct heddl
                                      int *out, struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
     int n = 0;
-    while (n < pattern->input_count && strcmp(pattern->inputs[n].name, given->name) != 0)
+    while (n < pattern->input_count && (!pattern_is_given(&pattern->inputs[n]) ||
+                                        strcmp(pattern->inputs[n].name, given->name) != 0))
         n++;
     if (n == pattern->input_count)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
                          pattern->name, given->name);
+    for (int i = 0; i < pattern->input_count; i++)
+        if (pattern->inputs[i].is_elements && pattern->inputs[i].set == n)
+            return error_set(
+                error, HEDDLE_BAD_ARGUMENT,
+                "a quantifier runs over input set '%s', so it is fixed when the plan is "
+                "made: make another plan",
+                given->name);
     if (!given->on_device)
         return error_set(error, HEDDLE_BAD_ARGUMENT,
                          "input '%s' is in the host's memory: plans are made again from the GPU's "

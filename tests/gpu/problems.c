@@ -140,6 +140,13 @@ static void radial_code(struct maker *m) {
     add_reals(m->p, "decay", 1)[0] = decays[upto(m, 0, 4)];
 }
 
+static void radial_blocks(struct maker *m) {
+    int64_t some = upto(m, 0, m->keys);
+    radial_code(m);
+    set_block(m, ONE_OF(m->random, 2, 7, 16, 33, 64, 128));
+    set(m, "text", ONE_OF(m->random, 0, 0, some));
+}
+
 enum { MOST_RANK = 3 };
 
 // The array for another input, of zeros.
@@ -263,6 +270,7 @@ static const struct {
     {"neighborhood3d", 3, neighborhood},
     {"radial", 3, radial},
     {"radial_code", 3, radial_code},
+    {"radial_blocks", 3, radial_blocks},
     {"vertical_slash", 1, vertical_slash},
     {"block_list", 1, block_list},
     {"token_list", 1, token_list},
@@ -318,7 +326,7 @@ static void pick_sizes(struct maker *m, int64_t tokens) {
         sizes[0] = ONE_OF(m->random, 1, few, some, many, many, tokens / 64 * 64 + 64);
         return;
     }
-    if (strcmp(m->p->pattern, "radial_code") == 0) { // its 128 shows only with frames of that order
+    if (strncmp(m->p->pattern, "radial_", 7) == 0) { // its 128 shows only with frames of that order
         int64_t frame = upto(m, 1, 160);
         sizes[2] = upto(m, 1, smaller(frame, 40));
         sizes[1] = frame / sizes[2] > 0 ? frame / sizes[2] : 1;

@@ -28,7 +28,7 @@ import runner
 GRIDS = {1: "4096", 2: "64,64", 3: "16,32,32"}
 PATTERNS = ("full", "causal", "window", "sink_window", "strided", "dilated", "power", "setrec",
             "spans", "alibi", "neighborhood1d", "neighborhood2d", "neighborhood3d", "radial",
-            "radial_code", "documents", "vertical_slash", "block_list", "token_list", "seer")
+            "radial_code", "radial_blocks", "documents", "vertical_slash", "block_list", "token_list", "seer")
 DIMS = (8, 32, 40, 64, 96, 100, 128, 192, 256)
 SOME = [(p, 128, "bf16") for p in PATTERNS] + \
        [(p, d, "fp16") for p in ("window", "neighborhood2d") for d in DIMS if d != 128] + \

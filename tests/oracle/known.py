@@ -202,6 +202,9 @@ BLOCK_MAPS = [
 """),
 ]
 
+# (frames, decay, sink, share of pairs left out) of the published scripts at 48 x 80 tokens a frame, blocks of 128.
+SCRIPTS = [(18, 0.2, 1, 0.713), (20, 0.8, 1, 0.647), (30, 0.95, 0, 0.725)]
+
 # (tokens per frame, frame distance, half-width, frame kept?) for block 128 and decay 1.
 HALF_WIDTHS = [
     (s, d, width, kept)

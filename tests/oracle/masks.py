@@ -269,9 +269,9 @@ def radial_code(p):
     return frame_pairs(p, lambda d, s: code_rule(d, s, decay, block))
 
 
-def code_block_map(f, s, block, threshold, decay=1.0, sink=0):
-    """2b's rounding to blocks, to check the token rule against the published block maps R2 to R5."""
-    n = -(-f * s // block)
+def code_block_map(f, s, block, threshold, decay=1.0, sink=0, tokens=None):
+    """2b's rounding to blocks. Of `tokens`, those that follow the f frames are text."""
+    n = -(-(tokens or f * s) // block)
     out = np.zeros((n, n), bool)
     side = -(-s // block)
     for i in range(f):
@@ -282,27 +282,31 @@ def code_block_map(f, s, block, threshold, decay=1.0, sink=0):
             a, b = i * s % block, j * s % block
             part = token[:side * block - a, :side * block - b]
             canvas[a:a + part.shape[0], b:b + part.shape[1]] = part
-            for y in range(side):
-                for x in range(side):
-                    tile = canvas[y * block:(y + 1) * block, x * block:(x + 1) * block]
-                    density = tile.sum(axis=0) / block
-                    used = (density > 0).sum()
-                    keep = used > 0 and (density > 1 / 3).sum() / used > 0.6
-                    Y, X = i * s // block + y, j * s // block + x
-                    if keep and Y < n and X < n:
-                        out[Y, X] = True
+            density = canvas.reshape(side, block, side, block).sum(axis=1) / block
+            used, high = (density > 0).sum(axis=2), (density > 1 / 3).sum(axis=2)
+            keep = (used > 0) & (high / np.maximum(used, 1) > 0.6)
+            y, x = i * s // block, j * s // block
+            out[y:y + side, x:x + side] |= keep[:n - y, :n - x]
     out[f * s // block:] = True         # what is not a whole block of video counts as text
     out[:, f * s // block:] = True
     return out
 
 
+def radial_blocks(p):
+    block, text, s = p.param("block", 128), p.param("text", 0), p.sizes[1] * p.sizes[2]
+    kept = code_block_map((p.keys - text) // s, s, block, 128, p.param("decay", 1.0),
+                          p.param("sink", 0), p.keys)
+    of = np.arange(p.keys) // block
+    return last_rows(p, kept[of[:, None], of[None, :]])
+
+
 MASKS = {name: globals()[name] for name in (
     "full causal window sink_window dilated neighborhood1d neighborhood2d neighborhood3d strided "
-    "power spans radial radial_code documents vertical_slash block_list token_list "
+    "power spans radial radial_code radial_blocks documents vertical_slash block_list token_list "
     "seer alibi setrec").split()}
 
 AXES = {"neighborhood1d": "x", "neighborhood2d": "yx", "neighborhood3d": "tyx",
-        "radial": "tyx", "radial_code": "tyx"}
+        "radial": "tyx", "radial_code": "tyx", "radial_blocks": "tyx"}
 
 
 def axes_of(name):

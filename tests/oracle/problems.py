@@ -37,6 +37,10 @@ def pick_sizes(name, rng, tokens):
         x = upto(rng, 1, min(s, 40))
         y = max(1, s // x)
         return (upto(rng, 1, max(2, 3 * tokens // (x * y))), y, x)
+    if name == "radial_blocks":             # many blocks a frame, few frames, or the other way round
+        s = upto(rng, 3, one_of(rng, 20, 160))
+        x = upto(rng, 1, min(s, 40))
+        return (upto(rng, 1, min(40, max(2, 3 * tokens // s))), max(1, s // x), x)
     while True:
         sizes = tuple(upto(rng, 1, one_of(rng, 5, 12, 24)) for _ in range(count))
         if prod(sizes) <= tokens:
@@ -117,6 +121,12 @@ def radial_code(p, rng):
     p.params["decay"] = float(one_of(rng, 1.0, 0.2, 0.8, 0.95, 2.0, round(rng.random(), 3)))
 
 
+def radial_blocks(p, rng):
+    radial_code(p, rng)
+    p.params["block"] = int(one_of(rng, 2, 4, 7, 16, 33, 64, 128))
+    p.params["text"] = one_of(rng, 0, 0, upto(rng, 0, p.keys))
+
+
 def documents(p, rng):
     n = p.keys
     lengths = rng.integers(1, max(2, one_of(rng, 5, 40, 150)), size=n)
@@ -175,6 +185,7 @@ def setrec(p, rng):
 
 PARAMS = dict(window=window, sink_window=sink_window, dilated=dilated, neighborhood1d=neighborhood,
               neighborhood2d=neighborhood, neighborhood3d=neighborhood, strided=strided, power=power,
-              spans=spans, radial=radial, radial_code=radial_code, documents=documents,
+              spans=spans, radial=radial, radial_code=radial_code, radial_blocks=radial_blocks,
+              documents=documents,
               vertical_slash=vertical_slash, token_list=token_list, block_list=block_list,
               seer=seer, alibi=alibi, setrec=setrec)

@@ -59,13 +59,13 @@ def indent(text):
 
 # ---- random cases of every pattern --------------------------------------------------------------
 
-def case_parser(cases, jobs=2):
+def case_parser(cases, jobs=2, names=masks.MASKS):
     """Reads HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N] [--jobs N]."""
     parser = argparse.ArgumentParser()
     parser.add_argument("heddle")
     parser.add_argument("cases", nargs="?", type=int, default=cases)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(masks.MASKS))
+    parser.add_argument("--pattern", choices=list(names))
     parser.add_argument("--case", type=int)
     parser.add_argument("--jobs", type=int, default=jobs)
     return parser
@@ -81,9 +81,9 @@ def all_patterns(args):
     return args.case is None and not args.pattern
 
 
-def drawn_cases(args, make_case):
+def drawn_cases(args, make_case, names=masks.MASKS):
     """The pattern, the flags that repeat the case, and make_case(pattern, index, seed)."""
-    for name in [args.pattern] if args.pattern else masks.MASKS:
+    for name in [args.pattern] if args.pattern else names:
         for index in [args.case] if args.case is not None else range(args.cases):
             yield (name, f"--pattern {name} --case {index} --seed {args.seed}",
                    make_case(name, index, args.seed))

@@ -2,11 +2,12 @@
 
 Usage: test_known.py [HEDDLE]      without HEDDLE only the oracle is tested
 """
+import json
 import sys
 
 import masks
-from known import BLOCK_MAPS, HALF_WIDTHS, KNOWN
-from runner import Runner, draw, pattern_file
+from known import BLOCK_MAPS, HALF_WIDTHS, KNOWN, SCRIPTS
+from runner import Runner, call, draw, pattern_file
 
 
 def check_known(run, heddle):
@@ -30,6 +31,16 @@ def check_radial_code(run):
                  lambda: run.equal(masks.picture(masks.code_block_map(**arguments)), rows))
 
 
+def check_scripts(run, heddle):
+    for frames, decay, sink, sparsity in SCRIPTS:
+        flags = ["--axes", f"t={frames},y=48,x=80", "--param", f"decay={decay}", "--param", f"sink={sink}"]
+        told = json.loads(call([heddle, "explain", pattern_file("radial_blocks"), *flags, "--target",
+                                "cpu", "--json"]))
+        run.case(f"radial_blocks, {frames} frames",
+                 lambda: run.equal((round(1 - told["kept_pairs"] / told["pairs"], 3), told["kept_exact"]),
+                                   (sparsity, True)))
+
+
 def check_neighborhood_counts(run):
     """Every query of a neighbourhood that is not causal keeps exactly `win` keys."""
     for L in range(1, 14):
@@ -46,6 +57,8 @@ def main():
     run = Runner()
     check_known(run, heddle)
     check_radial_code(run)
+    if heddle:
+        check_scripts(run, heddle)
     check_neighborhood_counts(run)
     R4 = [arguments for name, arguments, _ in BLOCK_MAPS if name == "R4"][0]
     run.case("R4 has 378 ones", lambda: run.equal(int(masks.code_block_map(**R4).sum()), 378))

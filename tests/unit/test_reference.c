@@ -37,7 +37,7 @@ static void setup(void) {
     arena_init(&arena, 0);
     expr_graph_init(&graph, &arena);
     pattern = (struct pattern){.path = "test", .axis_count = 2, .axes = {"y", "x"}};
-    pattern.keep = column_of_head_0();
+    pattern.written = pattern.keep = column_of_head_0();
     program.pattern = &pattern;
     plan = (struct plan){.program = &program,
                          .size = {ROWS, COLUMNS},
