@@ -53,7 +53,8 @@ static bool constant(const struct place *place, const struct ast *node, const ch
     return false;
 }
 
-static bool add_factor(const struct place *place, struct pattern_pool *pool, const struct ast *node) {
+static bool add_factor(const struct place *place, struct pattern_pool *pool,
+                       const struct ast *node) {
     int64_t factor;
     if (!constant(place, node, "a factor of a 'pool'", pool->block, &factor))
         return false;
@@ -131,7 +132,8 @@ void read_pool(struct unit *unit, const struct ast_stmt *stmt) {
     pooling->failed |= !read_factors(unit, stmt, &pools[pattern->pool_count++]);
 }
 
-// ---- keep P at F, add P at F weight W -------------------------------------------------------------
+// ---- keep P at F, add P at F weight W
+// -------------------------------------------------------------
 
 static const struct expr *read_weight(struct unit *unit, const struct ast *node, bool *good) {
     if (!node)
@@ -150,9 +152,8 @@ void read_level(struct unit *unit, const struct ast_stmt *stmt) {
     const struct place *place = &unit->place;
     bool good = true, overlaps = stmt->kind == STMT_ADD;
     const struct expr *condition =
-        stmt->value
-            ? lower_typed(place, stmt->value, TYPE_BOOL, overlaps ? "'add'" : "'keep'")
-            : expr_bool(place->root->graph, stmt->span, true);
+        stmt->value ? lower_typed(place, stmt->value, TYPE_BOOL, overlaps ? "'add'" : "'keep'")
+                    : expr_bool(place->root->graph, stmt->span, true);
     const struct expr *factor = lower_typed(place, stmt->level, TYPE_INT, "'at'");
     const struct expr *weight = read_weight(unit, stmt->weight, &good);
     if (good && pooling->level_count == MAX_LEVELS) {
@@ -167,7 +168,8 @@ void read_level(struct unit *unit, const struct ast_stmt *stmt) {
         (struct level){condition, factor, weight, overlaps, stmt->level->span};
 }
 
-// ---- sources --------------------------------------------------------------------------------------
+// ---- sources
+// --------------------------------------------------------------------------------------
 
 struct sources { // of a unit, in the making
     struct unit *unit;
@@ -185,13 +187,13 @@ static struct expr_graph *graph_of(const struct sources *s) {
 // How many groups of a factor there are.
 static const struct expr *group_count(const struct sources *s, int64_t factor) {
     struct expr_graph *graph = graph_of(s);
-    const struct expr *size =
-        expr_ref(graph, (struct span){0}, OP_SIZE, TYPE_INT, 0, 0, NULL, 0);
-    return factor == 1 ? size : expr_op2(graph, OP_CEILDIV, size, expr_int(graph, size->span, factor));
+    const struct expr *size = expr_ref(graph, (struct span){0}, OP_SIZE, TYPE_INT, 0, 0, NULL, 0);
+    return factor == 1 ? size
+                       : expr_op2(graph, OP_CEILDIV, size, expr_int(graph, size->span, factor));
 }
 
-static const struct expr *over_groups(struct sources *s, const struct expr *condition,
-                                      int64_t fine, int64_t coarse, bool all, struct span span) {
+static const struct expr *over_groups(struct sources *s, const struct expr *condition, int64_t fine,
+                                      int64_t coarse, bool all, struct span span) {
     const struct pool_group group = {graph_of(s), coarse / fine, group_count(s, fine)};
     const struct expr *out = pool_condition(&group, condition, all);
     if (out)
@@ -248,9 +250,11 @@ static void add_source(struct sources *s, int64_t factor, const struct expr *kee
         s->failed = true;
         return;
     }
-    s->items[s->count++] = (struct pattern_source){
-        .factor = factor, .pool = factor > 1 ? s->pooling->number : -1, .keep = keep,
-        .weight = weight, .span = span};
+    s->items[s->count++] = (struct pattern_source){.factor = factor,
+                                                   .pool = factor > 1 ? s->pooling->number : -1,
+                                                   .keep = keep,
+                                                   .weight = weight,
+                                                   .span = span};
 }
 
 // What one statement keeps at a factor, over that factor's groups.
@@ -302,9 +306,8 @@ static void make_sources(struct sources *s) {
 static void note_levels(struct sources *s) {
     struct pattern *pattern = s->unit->place.root->pattern;
     struct arena *arena = s->unit->place.root->checker->arena;
-    struct pattern_level *levels =
-        ARENA_ARRAY(arena, struct pattern_level,
-                    (size_t)(pattern->level_count + s->pooling->level_count) + 1);
+    struct pattern_level *levels = ARENA_ARRAY(
+        arena, struct pattern_level, (size_t)(pattern->level_count + s->pooling->level_count) + 1);
     if (pattern->level_count)
         memcpy(levels, pattern->levels, (size_t)pattern->level_count * sizeof *levels);
     pattern->levels = levels;
@@ -363,7 +366,8 @@ const struct expr *finish_pooling(struct unit *unit, const struct expr *keep) {
     return pattern->sources[0].keep;
 }
 
-// ---- the pattern as a whole -----------------------------------------------------------------------
+// ---- the pattern as a whole
+// -----------------------------------------------------------------------
 
 void check_pooled_score(struct unit *unit) {
     struct pattern *pattern = unit->place.root->pattern;

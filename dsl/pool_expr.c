@@ -50,11 +50,12 @@ static bool positive(const struct expr *node, int64_t *out) {
 static const struct expr *quotient(struct rewrite *r, const struct expr *node, int64_t by) {
     int64_t c, product;
     if (is_key(node))
-        return by % r->group->ratio ? NULL
-                                    : binary(r, OP_DIV, the_group(r),
-                                             number(r, by / r->group->ratio));
+        return by % r->group->ratio
+                   ? NULL
+                   : binary(r, OP_DIV, the_group(r), number(r, by / r->group->ratio));
     const struct expr *whole = has_key(node) ? NULL : node;
-    if (node->op == OP_DIV && positive(node->args[1], &c) && !__builtin_mul_overflow(c, by, &product))
+    if (node->op == OP_DIV && positive(node->args[1], &c) &&
+        !__builtin_mul_overflow(c, by, &product))
         return quotient(r, node->args[0], product);
     if (node->op == OP_SHR && node->args[1]->op == OP_INT && node->args[1]->payload.i >= 0 &&
         node->args[1]->payload.i < 62 &&
@@ -226,7 +227,8 @@ static const struct expr *last_unit(const struct rewrite *r) {
 }
 
 // a <= b or a < b: where b - a is least (for all) or greatest (for some). NULL: it turns.
-static const struct expr *ordered(const struct rewrite *r, const struct expr *comparison, bool all) {
+static const struct expr *ordered(const struct rewrite *r, const struct expr *comparison,
+                                  bool all) {
     int slack = both(direction(comparison->args[1]), flipped(direction(comparison->args[0])));
     if (slack == MIXED)
         return NULL;

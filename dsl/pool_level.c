@@ -38,9 +38,10 @@ static int64_t moved(int64_t bound, int64_t by) {
 static const struct expr *extreme(struct expr_graph *g, const struct expr *node, int64_t lowest,
                                   int64_t highest) {
     const struct expr *const *a = node->args;
-    enum op above = node->op == OP_MIN ? OP_AND : OP_OR, below = node->op == OP_MIN ? OP_OR : OP_AND;
-    const struct expr *low = expr_op2(g, above, within(g, a[0], lowest, INT64_MAX),
-                                      within(g, a[1], lowest, INT64_MAX));
+    enum op above = node->op == OP_MIN ? OP_AND : OP_OR,
+            below = node->op == OP_MIN ? OP_OR : OP_AND;
+    const struct expr *low =
+        expr_op2(g, above, within(g, a[0], lowest, INT64_MAX), within(g, a[1], lowest, INT64_MAX));
     const struct expr *high = expr_op2(g, below, within(g, a[0], INT64_MIN, highest),
                                        within(g, a[1], INT64_MIN, highest));
     if (a[0]->op == OP_INT && low->op != OP_BOOL && high->op != OP_BOOL)
@@ -54,8 +55,7 @@ static const struct expr *magnitude(struct expr_graph *g, const struct expr *x, 
                                     int64_t highest) {
     if (highest < 0)
         return expr_bool(g, x->span, false);
-    const struct expr *small =
-        within(g, x, highest == INT64_MAX ? INT64_MIN : -highest, highest);
+    const struct expr *small = within(g, x, highest == INT64_MAX ? INT64_MIN : -highest, highest);
     if (lowest <= 0)
         return small;
     if (highest == INT64_MAX)
@@ -139,6 +139,7 @@ static const struct expr *within(struct expr_graph *g, const struct expr *node, 
     return plainly(g, node, lowest, highest);
 }
 
-const struct expr *pool_level_is(struct expr_graph *graph, const struct expr *level, int64_t value) {
+const struct expr *pool_level_is(struct expr_graph *graph, const struct expr *level,
+                                 int64_t value) {
     return within(graph, level, value, value);
 }
