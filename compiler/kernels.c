@@ -102,7 +102,7 @@ static enum heddle_status listing_step(struct program *program, void *context,
     struct listing *listing = context;
     struct kernel kernel = {.spec = *listing->spec};
     enum heddle_status status =
-        planner_emit(listing->unit, program->pattern, program->facts, SIDE_QUERY, error);
+        planner_emit(listing->unit, program->pattern, program->source_facts, SIDE_QUERY, error);
     return status == HEDDLE_OK
                ? emit_attention(program, listing->unit, &kernel, &kernel.scratch_bytes, error)
                : status;

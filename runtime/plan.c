@@ -9,6 +9,7 @@
 #include "runtime/lists.h"
 #include "runtime/ranges.h"
 #include "runtime/schedule.h"
+#include "runtime/sources.h"
 #include "runtime/tuned.h"
 
 #include <assert.h>
@@ -34,6 +35,8 @@ static enum heddle_status bind(struct plan *plan, const struct heddle_problem *p
         status = bind_arrays(plan, problem, error);
     if (status == HEDDLE_OK)
         status = ranges_check(plan, error);
+    if (status == HEDDLE_OK)
+        status = sources_bind(plan, error);
     return status;
 }
 
@@ -194,13 +197,14 @@ static bool tile_box(const struct plan *plan, const struct abi_item *item,
 
 static int64_t run_kept(const struct plan *plan, const struct abi_item *item,
                         const struct abi_run *run) {
+    const struct planner_source *code = &plan->planner->sources[abi_run_source(run)];
     int64_t at[ABI_AXES], kept = 0;
     struct abi_box box;
     for (at[0] = 0; at[0] < run->count[0]; at[0]++)
         for (at[1] = 0; at[1] < run->count[1]; at[1]++)
             for (at[2] = 0; at[2] < run->count[2]; at[2]++)
                 if (tile_box(plan, item, run, at, &box))
-                    kept += plan->planner->count[plan->basis](&plan->launch.env, item, &box);
+                    kept += code->count[plan->basis](&plan->launch.env, item, &box);
     return kept;
 }
 
@@ -213,7 +217,10 @@ static int64_t item_partial_kept(const struct plan *plan, const struct abi_item 
         const struct abi_run *run = &plan->launch.runs[i];
         if (!(run->kind & ABI_RUN_PARTIAL))
             continue;
-        kept += run_kept(plan, item, run);
+        struct abi_item here = *item;
+        if (pattern_is_pooled(plan->program->pattern))
+            here.list_end[ABI_AXES - 1] = plan_source_keys(plan, abi_run_source(run));
+        kept += run_kept(plan, &here, run);
         *out_tested +=
             (int64_t)run->count[0] * run->count[1] * run->count[2] * keys * box_rows(item);
     }
@@ -265,6 +272,9 @@ int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out
 
 static void print_run(const struct plan *plan, const struct abi_run *run, struct strbuf *out) {
     strbuf_puts(out, run->kind & ABI_RUN_PARTIAL ? "    partial" : "    full   ");
+    if (pattern_is_pooled(plan->program->pattern))
+        strbuf_printf(out, "  by %-4" PRId64,
+                      pattern_source(plan->program->pattern, abi_run_source(run)).factor);
     for (int a = ABI_AXES - plan->basis_axes; a < ABI_AXES; a++)
         strbuf_printf(out, "  %d + %d x %d", run->origin[a], run->count[a], run->step[a]);
     if (run->own) {
