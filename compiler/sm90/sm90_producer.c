@@ -10,8 +10,10 @@
 
 struct producer {
     struct sm90_emit *e;
-    LLVMValueRef maps[2], key_at; // of the item in hand: keys' and values'
+    LLVMValueRef maps[2], key_at; // of the run in hand: keys' and values'
     LLVMValueRef late_at;         // the tile with which the scout draws another item
+    // With sources: that of the run, and what comes with it.
+    LLVMValueRef source, bias, ragged_at, ragged;
 };
 
 // So many tiles before an item's last one is fetched (and two or four more before it is computed)
@@ -55,15 +57,38 @@ void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int 
 
 // ---- tiles --------------------------------------------------------------------------------------
 
+// Is the source's last group, one of fewer keys than the others, in the tile?
+static LLVMValueRef holds_ragged(struct producer *p, LLVMValueRef *origin) {
+    struct sm90_emit *e = p->e;
+    LLVMValueRef end = sm90_add_const(e, origin[ABI_AXES - 1], e->shape.key_rows);
+    LLVMValueRef within = LLVMBuildICmp(e->b, LLVMIntSLT, p->ragged_at, end, "");
+    LLVMValueRef any = LLVMBuildICmp(e->b, LLVMIntNE, p->ragged, sm90_i32(e, 0), "");
+    return LLVMBuildAnd(e->b, within, any, "");
+}
+
+// Masked tiles are those that add to single logits.
+static LLVMValueRef source_flags(struct producer *p, LLVMValueRef *origin, LLVMValueRef flags) {
+    struct sm90_emit *e = p->e;
+    LLVMValueRef number = LLVMBuildShl(e->b, p->source, sm90_i32(e, SM90_FLAG_SOURCE), "");
+    LLVMValueRef partial = LLVMBuildZExt(e->b, holds_ragged(p, origin), e->unit->i32, "");
+    return LLVMBuildOr(e->b, flags, LLVMBuildOr(e->b, number, partial, ""), "");
+}
+
 static void write_record(struct producer *p, LLVMValueRef stage, LLVMValueRef run,
                          LLVMValueRef *origin, LLVMValueRef flags) {
     struct sm90_emit *e = p->e;
-    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 48));
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, SM90_TILE_RECORD_BYTES));
     LLVMValueRef words[3][4] = {{origin[0], origin[1], origin[2], flags}};
     for (int i = 0; i < 4; i++) {
         int64_t low = offsetof(struct sm90_run, low), high = offsetof(struct sm90_run, high);
         words[1][i] = sm90_load(e, run, low + 4 * i, e->unit->i32);
         words[2][i] = sm90_load(e, run, high + 4 * i, e->unit->i32);
+    }
+    if (sm90_has_sources(e)) {
+        LLVMValueRef ragged = holds_ragged(p, origin);
+        words[0][0] = LLVMBuildSub(e->b, p->ragged_at, origin[ABI_AXES - 1], "");
+        words[1][ABI_AXES] = p->bias;
+        words[2][ABI_AXES] = LLVMBuildSelect(e->b, ragged, p->ragged, sm90_i32(e, 0), "");
     }
     for (int i = 0; i < 3; i++)
         sm90_shared_store4(e, at, e->shape.tile_record_at + 16 * i, words[i]);
@@ -124,6 +149,8 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
     LLVMValueRef flags =
         LLVMBuildOr(b, LLVMBuildAnd(b, kind, one, ""),
                     LLVMBuildSelect(b, last, sm90_i32(e, SM90_FLAG_LAST), zero, ""), "");
+    if (sm90_has_sources(e))
+        flags = source_flags(p, origin, flags);
     produce_tile(p, tiles, run, origin, flags);
     LLVMValueRef carry = one;
     for (int a = ABI_AXES - 1; a >= first; a--) {
@@ -141,6 +168,31 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
 }
 
 // ---- items --------------------------------------------------------------------------------------
+
+// What the run's source comes with. Sources of the keys themselves read the tensors' own maps.
+static void take_source(struct producer *p, LLVMValueRef run, LLVMValueRef record) {
+    struct sm90_emit *e = p->e;
+    LLVMTypeRef i32 = e->unit->i32;
+    LLVMValueRef kind = run_field(p, run, offsetof(struct sm90_run, kind), 0);
+    LLVMValueRef of_keys = llvm_int(e->unit->i1, 0);
+    p->source = LLVMBuildLShr(e->b, kind, sm90_i32(e, ABI_RUN_SOURCE), "");
+    for (int s = 0; s < e->source_count; s++)
+        if (e->pattern->sources[s].factor == 1)
+            of_keys = LLVMBuildOr(
+                e->b, of_keys, LLVMBuildICmp(e->b, LLVMIntEQ, p->source, sm90_i32(e, s), ""), "");
+    LLVMValueRef at =
+        sm90_global(e, SM90_ARG(e, sources, e->unit->i64), p->source, sizeof(struct sm90_source));
+    for (int i = 0; i < 2; i++)
+        p->maps[i] = LLVMBuildSelect(e->b, of_keys, p->maps[i],
+                                     sm90_add_const(e, at, i * SM90_MAP_BYTES), "");
+    p->key_at = LLVMBuildSelect(e->b, of_keys, p->key_at,
+                                sm90_shared_load(e, record, SM90_RECORD_SOURCE_AT), "");
+    LLVMValueRef bias = sm90_load(e, at, offsetof(struct sm90_source, bias), e->unit->i64);
+    LLVMValueRef head = sm90_shared_load(e, record, SM90_RECORD_HEAD_NUMBER);
+    p->bias = sm90_load(e, sm90_global(e, bias, head, 4), 0, i32);
+    p->ragged_at = sm90_load(e, at, offsetof(struct sm90_source, ragged_at), i32);
+    p->ragged = sm90_load(e, at, offsetof(struct sm90_source, ragged), i32);
+}
 
 // Gives how many tiles have been produced since the start.
 static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef tiles) {
@@ -164,7 +216,10 @@ static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef
     LLVMValueRef run =
         sm90_global(e, SM90_ARG(e, runs, e->unit->i64), loop.index, sizeof(struct sm90_run));
     LLVMValueRef last = LLVMBuildICmp(e->b, LLVMIntEQ, sm90_add_const(e, loop.index, 1), end, "");
-    llvm_loop_next(&loop, 0, produce_run(p, run, last, count));
+    struct producer of_run = *p;
+    if (sm90_has_sources(e))
+        take_source(&of_run, run, record);
+    llvm_loop_next(&loop, 0, produce_run(&of_run, run, last, count));
     llvm_loop_end(&loop);
     return loop.carried[0];
 }
