@@ -10,10 +10,9 @@
 
 struct producer {
     struct sm90_emit *e;
-    LLVMValueRef maps[2], key_at; // of the run in hand: keys' and values'
+    LLVMValueRef record;          // of the item in hand
+    LLVMValueRef maps[2], key_at; // its own keys' and values'
     LLVMValueRef late_at;         // the tile with which the scout draws another item
-    // With sources: that of the run, and what comes with it.
-    LLVMValueRef source, bias, ragged_at, ragged;
 };
 
 // So many tiles before an item's last one is fetched (and two or four more before it is computed)
@@ -55,24 +54,81 @@ void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int 
                       head, barrier);
 }
 
+// ---- sources ------------------------------------------------------------------------------------
+
+// What is known of a source is read again for each tile and use, as runs are.
+static LLVMValueRef source_of_flags(struct sm90_emit *e, LLVMValueRef flags) {
+    LLVMValueRef number = LLVMBuildLShr(e->b, flags, sm90_i32(e, SM90_FLAG_SOURCE), "");
+    return LLVMBuildAnd(e->b, number, sm90_i32(e, MAX_SOURCES - 1), "");
+}
+
+static LLVMValueRef source_at(struct sm90_emit *e, LLVMValueRef number) {
+    return sm90_global(e, SM90_ARG(e, sources, e->unit->i64), number, sizeof(struct sm90_source));
+}
+
+struct ragged {
+    LLVMValueRef column, value; // of the tile; value: 0 where it does not hold the last group
+};
+
+// The source's last group, where it has fewer keys than the others.
+static struct ragged find_ragged(struct sm90_emit *e, LLVMValueRef source, LLVMValueRef *origin) {
+    LLVMTypeRef i32 = e->unit->i32;
+    LLVMValueRef at = source_at(e, source);
+    LLVMValueRef last = sm90_load(e, at, offsetof(struct sm90_source, ragged_at), i32);
+    LLVMValueRef value = sm90_load(e, at, offsetof(struct sm90_source, ragged), i32);
+    struct ragged ragged = {.column = LLVMBuildSub(e->b, last, origin[ABI_AXES - 1], "")};
+    LLVMValueRef here =
+        LLVMBuildICmp(e->b, LLVMIntULT, ragged.column, sm90_i32(e, e->shape.key_rows), "");
+    ragged.value = LLVMBuildSelect(e->b, here, value, sm90_i32(e, 0), "");
+    return ragged;
+}
+
+// The source's number; and a tile that adds to single logits is a partial one.
+static LLVMValueRef source_flags(struct producer *p, LLVMValueRef kind, LLVMValueRef *origin) {
+    struct sm90_emit *e = p->e;
+    LLVMValueRef source = LLVMBuildLShr(e->b, kind, sm90_i32(e, ABI_RUN_SOURCE), "");
+    LLVMValueRef ragged = find_ragged(e, source, origin).value;
+    LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntNE, ragged, sm90_i32(e, 0), "");
+    return LLVMBuildOr(e->b, LLVMBuildShl(e->b, source, sm90_i32(e, SM90_FLAG_SOURCE), ""),
+                       LLVMBuildZExt(e->b, partial, e->unit->i32, ""), "");
+}
+
+static void add_source_words(struct producer *p, LLVMValueRef *origin, LLVMValueRef flags,
+                             LLVMValueRef words[3][4]) {
+    struct sm90_emit *e = p->e;
+    LLVMValueRef source = source_of_flags(e, flags);
+    struct ragged ragged = find_ragged(e, source, origin);
+    LLVMValueRef bias =
+        sm90_load(e, source_at(e, source), offsetof(struct sm90_source, bias), e->unit->i64);
+    LLVMValueRef head = sm90_shared_load(e, p->record, SM90_RECORD_HEAD_NUMBER);
+    words[0][0] = ragged.column;
+    words[1][ABI_AXES] = sm90_load(e, sm90_global(e, bias, head, 4), 0, e->unit->i32);
+    words[2][ABI_AXES] = ragged.value;
+}
+
+// Where the tile's keys (0) or values (1) come from: sources of the keys themselves read the
+// tensors' own maps.
+struct origin_map {
+    LLVMValueRef map, head;
+};
+
+static struct origin_map map_of(struct producer *p, int which, LLVMValueRef flags) {
+    struct sm90_emit *e = p->e;
+    struct origin_map own = {p->maps[which], p->key_at};
+    if (!sm90_has_sources(e))
+        return own;
+    LLVMValueRef source = source_of_flags(e, flags), of_keys = llvm_int(e->unit->i1, 0);
+    for (int s = 0; s < e->source_count; s++)
+        if (e->pattern->sources[s].factor == 1)
+            of_keys = LLVMBuildOr(e->b, of_keys,
+                                  LLVMBuildICmp(e->b, LLVMIntEQ, source, sm90_i32(e, s), ""), "");
+    LLVMValueRef map = sm90_add_const(e, source_at(e, source), which * SM90_MAP_BYTES);
+    LLVMValueRef head = sm90_shared_load(e, p->record, SM90_RECORD_SOURCE_AT);
+    return (struct origin_map){LLVMBuildSelect(e->b, of_keys, own.map, map, ""),
+                               LLVMBuildSelect(e->b, of_keys, own.head, head, "")};
+}
+
 // ---- tiles --------------------------------------------------------------------------------------
-
-// Is the source's last group, one of fewer keys than the others, in the tile?
-static LLVMValueRef holds_ragged(struct producer *p, LLVMValueRef *origin) {
-    struct sm90_emit *e = p->e;
-    LLVMValueRef end = sm90_add_const(e, origin[ABI_AXES - 1], e->shape.key_rows);
-    LLVMValueRef within = LLVMBuildICmp(e->b, LLVMIntSLT, p->ragged_at, end, "");
-    LLVMValueRef any = LLVMBuildICmp(e->b, LLVMIntNE, p->ragged, sm90_i32(e, 0), "");
-    return LLVMBuildAnd(e->b, within, any, "");
-}
-
-// Masked tiles are those that add to single logits.
-static LLVMValueRef source_flags(struct producer *p, LLVMValueRef *origin, LLVMValueRef flags) {
-    struct sm90_emit *e = p->e;
-    LLVMValueRef number = LLVMBuildShl(e->b, p->source, sm90_i32(e, SM90_FLAG_SOURCE), "");
-    LLVMValueRef partial = LLVMBuildZExt(e->b, holds_ragged(p, origin), e->unit->i32, "");
-    return LLVMBuildOr(e->b, flags, LLVMBuildOr(e->b, number, partial, ""), "");
-}
 
 static void write_record(struct producer *p, LLVMValueRef stage, LLVMValueRef run,
                          LLVMValueRef *origin, LLVMValueRef flags) {
@@ -84,12 +140,8 @@ static void write_record(struct producer *p, LLVMValueRef stage, LLVMValueRef ru
         words[1][i] = sm90_load(e, run, low + 4 * i, e->unit->i32);
         words[2][i] = sm90_load(e, run, high + 4 * i, e->unit->i32);
     }
-    if (sm90_has_sources(e)) {
-        LLVMValueRef ragged = holds_ragged(p, origin);
-        words[0][0] = LLVMBuildSub(e->b, p->ragged_at, origin[ABI_AXES - 1], "");
-        words[1][ABI_AXES] = p->bias;
-        words[2][ABI_AXES] = LLVMBuildSelect(e->b, ragged, p->ragged, sm90_i32(e, 0), "");
-    }
+    if (sm90_has_sources(e))
+        add_source_words(p, origin, flags, words);
     for (int i = 0; i < 3; i++)
         sm90_shared_store4(e, at, e->shape.tile_record_at + 16 * i, words[i]);
 }
@@ -111,8 +163,9 @@ static void produce_tile(struct producer *p, LLVMValueRef count, LLVMValueRef ru
             write_record(p, stage, run, origin, flags);
         sm90_expect(e, full, sm90_i32(e, e->shape.tile_bytes));
         LLVMValueRef to = sm90_add(e, e->shared, sm90_mul_const(e, stage, e->shape.tile_bytes));
-        sm90_copy_tile(e, sm90_add_const(e, to, places[i]), p->maps[i], e->shape.key_rows, origin,
-                       p->key_at, full);
+        struct origin_map from = map_of(p, i, flags);
+        sm90_copy_tile(e, sm90_add_const(e, to, places[i]), from.map, e->shape.key_rows, origin,
+                       from.head, full);
     }
 }
 
@@ -150,7 +203,7 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
         LLVMBuildOr(b, LLVMBuildAnd(b, kind, one, ""),
                     LLVMBuildSelect(b, last, sm90_i32(e, SM90_FLAG_LAST), zero, ""), "");
     if (sm90_has_sources(e))
-        flags = source_flags(p, origin, flags);
+        flags = LLVMBuildOr(b, flags, source_flags(p, kind, origin), "");
     produce_tile(p, tiles, run, origin, flags);
     LLVMValueRef carry = one;
     for (int a = ABI_AXES - 1; a >= first; a--) {
@@ -169,31 +222,6 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
 
 // ---- items --------------------------------------------------------------------------------------
 
-// What the run's source comes with. Sources of the keys themselves read the tensors' own maps.
-static void take_source(struct producer *p, LLVMValueRef run, LLVMValueRef record) {
-    struct sm90_emit *e = p->e;
-    LLVMTypeRef i32 = e->unit->i32;
-    LLVMValueRef kind = run_field(p, run, offsetof(struct sm90_run, kind), 0);
-    LLVMValueRef of_keys = llvm_int(e->unit->i1, 0);
-    p->source = LLVMBuildLShr(e->b, kind, sm90_i32(e, ABI_RUN_SOURCE), "");
-    for (int s = 0; s < e->source_count; s++)
-        if (e->pattern->sources[s].factor == 1)
-            of_keys = LLVMBuildOr(
-                e->b, of_keys, LLVMBuildICmp(e->b, LLVMIntEQ, p->source, sm90_i32(e, s), ""), "");
-    LLVMValueRef at =
-        sm90_global(e, SM90_ARG(e, sources, e->unit->i64), p->source, sizeof(struct sm90_source));
-    for (int i = 0; i < 2; i++)
-        p->maps[i] = LLVMBuildSelect(e->b, of_keys, p->maps[i],
-                                     sm90_add_const(e, at, i * SM90_MAP_BYTES), "");
-    p->key_at = LLVMBuildSelect(e->b, of_keys, p->key_at,
-                                sm90_shared_load(e, record, SM90_RECORD_SOURCE_AT), "");
-    LLVMValueRef bias = sm90_load(e, at, offsetof(struct sm90_source, bias), e->unit->i64);
-    LLVMValueRef head = sm90_shared_load(e, record, SM90_RECORD_HEAD_NUMBER);
-    p->bias = sm90_load(e, sm90_global(e, bias, head, 4), 0, i32);
-    p->ragged_at = sm90_load(e, at, offsetof(struct sm90_source, ragged_at), i32);
-    p->ragged = sm90_load(e, at, offsetof(struct sm90_source, ragged), i32);
-}
-
 // Gives how many tiles have been produced since the start.
 static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef tiles) {
     struct producer *p = context;
@@ -202,6 +230,7 @@ static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef
     LLVMValueRef begin = sm90_shared_load(e, record, SM90_RECORD_BEGIN);
     LLVMValueRef end = sm90_shared_load(e, record, SM90_RECORD_END);
     LLVMValueRef set = sm90_shared_load(e, record, SM90_RECORD_SET);
+    p->record = record;
     p->key_at = sm90_shared_load(e, record, SM90_RECORD_KEY_AT);
     LLVMValueRef own = sm90_shared_load(e, record, SM90_RECORD_TILES);
     LLVMValueRef before = LLVMBuildSub(e->b, own, sm90_i32(e, tiles_ahead(e)), "");
@@ -216,10 +245,7 @@ static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef
     LLVMValueRef run =
         sm90_global(e, SM90_ARG(e, runs, e->unit->i64), loop.index, sizeof(struct sm90_run));
     LLVMValueRef last = LLVMBuildICmp(e->b, LLVMIntEQ, sm90_add_const(e, loop.index, 1), end, "");
-    struct producer of_run = *p;
-    if (sm90_has_sources(e))
-        take_source(&of_run, run, record);
-    llvm_loop_next(&loop, 0, produce_run(&of_run, run, last, count));
+    llvm_loop_next(&loop, 0, produce_run(p, run, last, count));
     llvm_loop_end(&loop);
     return loop.carried[0];
 }
