@@ -52,7 +52,8 @@ static enum heddle_status bind_bias(struct plan *plan, int source, float *out,
     return HEDDLE_OK;
 }
 
-// ---- levels that are inputs -----------------------------------------------------------------------
+// ---- levels that are inputs
+// -----------------------------------------------------------------------
 
 static bool is_level(const struct pattern_pool *pool, int64_t value) {
     bool found = value == 0;
@@ -78,8 +79,7 @@ static enum heddle_status check_levels(struct plan *plan, const struct pattern_l
             strbuf_printf(&factors, ", %" PRId64, pool->factors[f]);
         error_set(error, HEDDLE_BAD_ARGUMENT,
                   "input '%s' holds %" PRId64 " as element %" PRId64 ": 'at' takes 0%s",
-                  pattern->inputs[level->input].name, value, i,
-                  factors.text ? factors.text : "");
+                  pattern->inputs[level->input].name, value, i, factors.text ? factors.text : "");
         strbuf_finish(&factors);
         return HEDDLE_BAD_ARGUMENT;
     }
@@ -96,9 +96,8 @@ enum heddle_status sources_bind(struct plan *plan, struct error *error) {
     for (int s = 0; s < pattern->source_count && status == HEDDLE_OK; s++) {
         float *bias = ARENA_ARRAY(&plan->arena, float, (size_t)plan->heads);
         int64_t factor = pattern->sources[s].factor;
-        sources[s] = (struct abi_source){.factor = factor,
-                                         .keys = plan_source_keys(plan, s),
-                                         .bias = bias};
+        sources[s] =
+            (struct abi_source){.factor = factor, .keys = plan_source_keys(plan, s), .bias = bias};
         sources[s].ragged = (float)log2((double)last_keys(plan, factor) / (double)factor);
         status = bind_bias(plan, s, bias, error);
     }
