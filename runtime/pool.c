@@ -35,14 +35,16 @@ int64_t pool_bytes(const struct plan *plan) {
     return bytes;
 }
 
-// ---- jobs -----------------------------------------------------------------------------------------
+// ---- jobs
+// -----------------------------------------------------------------------------------------
 
-// K's and V's pyramids of one pool, without memory yet.
-static void set_jobs(const struct plan *plan, const struct abi_launch *launch, int pool,
-                     struct pool_job *jobs) {
+void pool_jobs(const struct plan *plan, const struct abi_tensor *k, const struct abi_tensor *v,
+               int pool, struct pool_job jobs[2]) {
     const struct pattern *pattern = plan->program->pattern;
     for (int i = 0; i < 2; i++) {
-        jobs[i] = (struct pool_job){.from = i ? launch->v : launch->k,
+        jobs[i] = (struct pool_job){.from = i ? *v : *k,
+                                    .row_elems = plan->dim,
+                                    .batch = plan->batch,
                                     .kv_heads = plan->kv_heads,
                                     .keys = plan->keys,
                                     .dim = plan->dim,
@@ -101,7 +103,7 @@ static enum heddle_status pool_all(const struct plan *plan, const struct abi_lau
     char *at = pooled->memory;
     for (int p = 0; p < pattern->pool_count && status == HEDDLE_OK; p++) {
         struct pool_job jobs[2];
-        set_jobs(plan, launch, p, jobs);
+        pool_jobs(plan, &launch->k, &launch->v, p, jobs);
         at = place_copies(plan, p, jobs, pooled->sources, at);
         for (int i = 0; i < 2 && jobs[i].level_count && status == HEDDLE_OK; i++)
             status = threads_each(threads, pool_units(&jobs[i], plan->batch), chunk_of(&jobs[i]), 0,
@@ -110,7 +112,8 @@ static enum heddle_status pool_all(const struct plan *plan, const struct abi_lau
     return status;
 }
 
-// ---- a launch -------------------------------------------------------------------------------------
+// ---- a launch
+// -------------------------------------------------------------------------------------
 
 enum heddle_status pool_begin(const struct plan *plan, struct abi_launch *launch, int threads,
                               struct pooled *out, struct error *error) {

@@ -3,12 +3,17 @@
 #ifndef HEDDLE_RUNTIME_POOL_H
 #define HEDDLE_RUNTIME_POOL_H
 
+#include "compiler/pool/pool_rows.h"
 #include "runtime/plan.h"
 
 struct pooled { // of one launch; zeroed: nothing was pooled
     struct abi_source *sources;
     void *memory;
 };
+
+// K's and V's pyramids of one of the pattern's pools, rows without padding and no memory yet.
+void pool_jobs(const struct plan *plan, const struct abi_tensor *k, const struct abi_tensor *v,
+               int pool, struct pool_job jobs[2]);
 
 // Bytes of the pooled copies of one launch.
 int64_t pool_bytes(const struct plan *plan);

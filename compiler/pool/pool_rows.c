@@ -72,7 +72,7 @@ INLINE int64_t ceil_div(int64_t a, int64_t b) {
 
 struct columns { // of one unit
     const struct pool_job *job;
-    int64_t head_row, d, width;               // batch * kv_heads + kv_head
+    int64_t head_row, d, width;           // batch * kv_heads + kv_head
     float sum[POOL_LEVELS][POOL_COLUMNS]; // of the groups begun
 };
 
@@ -81,7 +81,7 @@ INLINE void store_mean(const struct columns *c, enum heddle_dtype dtype, int64_t
     const struct pool_job *job = c->job;
     int64_t factor = job->factor[level], groups = ceil_div(job->keys, factor);
     int64_t begin = group * factor, end = begin + factor < job->keys ? begin + factor : job->keys;
-    int64_t at = (c->head_row * groups + group) * job->dim + c->d;
+    int64_t at = (c->head_row * groups + group) * job->row_elems + c->d;
     float keys = (float)(end - begin);
     for (int64_t i = 0; i < c->width; i++)
         store(dtype, job->to[level], at + i, c->sum[level][i] / keys);
@@ -122,8 +122,8 @@ INLINE void unit_columns(const struct pool_job *job, enum heddle_dtype dtype, in
     int64_t coarsest = job->factor[job->level_count - 1], units = ceil_div(job->keys, coarsest);
     struct columns c = {.job = job, .head_row = unit / units, .d = d};
     int64_t batch = c.head_row / job->kv_heads, head = c.head_row % job->kv_heads;
-    int64_t base = batch * job->from.batch_stride + head * job->from.head_stride +
-                   d * job->from.dim_stride;
+    int64_t base =
+        batch * job->from.batch_stride + head * job->from.head_stride + d * job->from.dim_stride;
     int64_t begin = unit % units * coarsest;
     int64_t end = begin + coarsest < job->keys ? begin + coarsest : job->keys;
     c.width = job->dim - d < POOL_COLUMNS ? job->dim - d : POOL_COLUMNS;

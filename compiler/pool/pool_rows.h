@@ -1,8 +1,8 @@
 // The pooling stage: means of aligned groups of rows of K or V, all factors in one pass.
 //
 // The sum of a group is the sum of its groups of the next finer factor, in order; that of the
-// finest, of its rows, in order: floats, so the same bits on every machine. The mean is the sum over
-// how many rows there are, rounded to the dtype (nearest, ties to even).
+// finest, of its rows, in order: floats, so the same bits on every machine. The mean is the sum
+// over how many rows there are, rounded to the dtype (nearest, ties to even).
 //
 // Plain C without allocation or library calls, for one worker at a time: a thread of this machine
 // takes units, a thread of a GPU could take a unit's columns. Workers share nothing.
@@ -16,11 +16,13 @@ enum { POOL_LEVELS = 8, POOL_COLUMNS = 16 };
 
 struct pool_job {
     struct abi_tensor from; // [batch, kv_heads, keys, dim], any strides
-    int64_t kv_heads, keys, dim;
+    int64_t batch, kv_heads, keys, dim;
     enum heddle_dtype dtype;
     int64_t level_count;         // 1 .. POOL_LEVELS
     int64_t factor[POOL_LEVELS]; // ascending, each divides the next
-    void *to[POOL_LEVELS];       // contiguous [batch, kv_heads, ceildiv(keys, factor), dim]
+    // [batch, kv_heads, ceildiv(keys, factor), dim], contiguous but for rows of `row_elems`.
+    void *to[POOL_LEVELS];
+    int64_t row_elems;
 };
 
 // Units of a job: coarsest groups of all heads and batches.
