@@ -35,7 +35,8 @@ int64_t pool_bytes(const struct plan *plan) {
     return bytes;
 }
 
-// ---- jobs -----------------------------------------------------------------------------------------
+// ---- jobs
+// -----------------------------------------------------------------------------------------
 
 // K's and V's pyramids of one pool, without memory yet.
 static void set_jobs(const struct plan *plan, const struct abi_launch *launch, int pool,
@@ -110,7 +111,8 @@ static enum heddle_status pool_all(const struct plan *plan, const struct abi_lau
     return status;
 }
 
-// ---- a launch -------------------------------------------------------------------------------------
+// ---- a launch
+// -------------------------------------------------------------------------------------
 
 enum heddle_status pool_begin(const struct plan *plan, struct abi_launch *launch, int threads,
                               struct pooled *out, struct error *error) {

@@ -28,9 +28,8 @@ static void put_tensor(struct cpu_emit *e, LLVMValueRef source, size_t record, i
 LLVMValueRef cpu_emit_use_source(struct cpu_emit *e, int source) {
     LLVMValueRef function = cpu_function_begin(e, "use_source");
     struct llvm_unit *unit = e->unit;
-    LLVMValueRef from =
-        llvm_byte_offset(unit, CPU_FIELD(e, sources, unit->ptr),
-                         cpu_const(e, source * (int64_t)sizeof(struct abi_source)));
+    LLVMValueRef from = llvm_byte_offset(unit, CPU_FIELD(e, sources, unit->ptr),
+                                         cpu_const(e, source * (int64_t)sizeof(struct abi_source)));
     put_tensor(e, from, offsetof(struct abi_source, k), e->at.item_keys, e->at.key_stride,
                e->at.key_dim_stride);
     put_tensor(e, from, offsetof(struct abi_source, v), e->at.item_values, e->at.value_stride,
@@ -58,8 +57,7 @@ static void put_biases(struct cpu_emit *e) {
     LLVMValueRef ragged = LLVMBuildFAdd(b, whole, less, "");
     for (int j = 0; j < CPU_KEY_ROWS; j += e->lanes) {
         LLVMValueRef index = cpu_const(e, j);
-        LLVMValueRef key =
-            cpu_load(e, e->ints, cpu_cell(e, e->at.key_token, unit->i32, index), 4);
+        LLVMValueRef key = cpu_load(e, e->ints, cpu_cell(e, e->at.key_token, unit->i32, index), 4);
         LLVMValueRef is_last = LLVMBuildICmp(b, LLVMIntEQ, key, last, "");
         cpu_store(e, LLVMBuildSelect(b, is_last, ragged, whole, ""),
                   cpu_cell(e, e->at.key_bias, unit->f32, index), 4);

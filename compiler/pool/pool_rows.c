@@ -72,7 +72,7 @@ INLINE int64_t ceil_div(int64_t a, int64_t b) {
 
 struct columns { // of one unit
     const struct pool_job *job;
-    int64_t head_row, d, width;               // batch * kv_heads + kv_head
+    int64_t head_row, d, width;           // batch * kv_heads + kv_head
     float sum[POOL_LEVELS][POOL_COLUMNS]; // of the groups begun
 };
 
@@ -122,8 +122,8 @@ INLINE void unit_columns(const struct pool_job *job, enum heddle_dtype dtype, in
     int64_t coarsest = job->factor[job->level_count - 1], units = ceil_div(job->keys, coarsest);
     struct columns c = {.job = job, .head_row = unit / units, .d = d};
     int64_t batch = c.head_row / job->kv_heads, head = c.head_row % job->kv_heads;
-    int64_t base = batch * job->from.batch_stride + head * job->from.head_stride +
-                   d * job->from.dim_stride;
+    int64_t base =
+        batch * job->from.batch_stride + head * job->from.head_stride + d * job->from.dim_stride;
     int64_t begin = unit % units * coarsest;
     int64_t end = begin + coarsest < job->keys ? begin + coarsest : job->keys;
     c.width = job->dim - d < POOL_COLUMNS ? job->dim - d : POOL_COLUMNS;

@@ -1,8 +1,8 @@
 // The pooling stage: means of aligned groups of rows of K or V, all factors in one pass.
 //
 // The sum of a group is the sum of its groups of the next finer factor, in order; that of the
-// finest, of its rows, in order: floats, so the same bits on every machine. The mean is the sum over
-// how many rows there are, rounded to the dtype (nearest, ties to even).
+// finest, of its rows, in order: floats, so the same bits on every machine. The mean is the sum
+// over how many rows there are, rounded to the dtype (nearest, ties to even).
 //
 // Plain C without allocation or library calls, for one worker at a time: a thread of this machine
 // takes units, a thread of a GPU could take a unit's columns. Workers share nothing.
