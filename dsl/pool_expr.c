@@ -265,20 +265,32 @@ static int next_variable(const struct expr *node, uint8_t *seen) {
     return next;
 }
 
-// Unit by unit.
+// Variables are numbered from outside to inside: what is inside of one more quantifier moves up.
+static const struct expr *deeper(void *context, const struct expr *node,
+                                 const struct expr *const *args) {
+    const struct rewrite *r = context;
+    bool numbered =
+        node->op == OP_VAR || node->op == OP_ANY || node->op == OP_ALL || node->op == OP_COUNT;
+    if (!numbered)
+        return NULL;
+    return expr_ref(r->group->graph, node->span, node->op, node->type,
+                    (uint16_t)(node->payload.ref.index + 1), node->payload.ref.side, args,
+                    node->arity);
+}
+
+// Unit by unit. A condition stands inside of no quantifier.
 static const struct expr *quantify(struct rewrite *r, const struct expr *node, bool all) {
     struct expr_graph *graph = r->group->graph;
-    int variable = next_variable(node, ARENA_ARRAY(graph->arena, uint8_t, node->id + 1));
-    if (variable >= MAX_VARS) {
+    int used = next_variable(node, ARENA_ARRAY(graph->arena, uint8_t, node->id + 1));
+    if (used >= MAX_VARS) {
         r->failed = true;
         return node;
     }
-    const struct expr *e =
-        expr_ref(graph, node->span, OP_VAR, TYPE_INT, (uint16_t)variable, 0, NULL, 0);
-    const struct expr *body = at_unit(r, node, existing(r, unit_number(r, e)));
+    const struct expr *e = expr_ref(graph, node->span, OP_VAR, TYPE_INT, 0, 0, NULL, 0);
+    const struct expr *body = used ? expr_rewrite(graph, node, deeper, r) : node;
+    body = at_unit(r, body, existing(r, unit_number(r, e)));
     const struct expr *args[] = {number(r, 0), number(r, r->group->ratio), number(r, 1), body};
-    return expr_ref(graph, node->span, all ? OP_ALL : OP_ANY, TYPE_BOOL, (uint16_t)variable, 0,
-                    args, 4);
+    return expr_ref(graph, node->span, all ? OP_ALL : OP_ANY, TYPE_BOOL, 0, 0, args, 4);
 }
 
 // `and` under all, `or` under some: each part for itself. The others: one part at most may differ

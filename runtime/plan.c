@@ -107,6 +107,25 @@ static enum heddle_status get_kernel(struct plan *plan, struct error *error) {
     return status;
 }
 
+// What is not made of patterns with sources: code for GPUs, and lists of query boxes by key boxes.
+static enum heddle_status refuse_sources(const struct plan *plan, struct error *error) {
+    const struct plan_options *options = &plan->options;
+    const struct pattern *pattern = plan->program->pattern;
+    if (!pattern_is_pooled(pattern))
+        return HEDDLE_OK;
+    if (options->target == HEDDLE_TARGET_CUDA && (!options->lists_only || options->on_device))
+        return error_set(error, HEDDLE_LIMIT,
+                         "pattern '%s' reads keys at several resolutions, which this version does "
+                         "on CPUs only",
+                         pattern->name);
+    if (options->key_major)
+        return error_set(error, HEDDLE_LIMIT,
+                         "pattern '%s' reads keys at several resolutions, which is not planned "
+                         "from the keys' side",
+                         pattern->name);
+    return HEDDLE_OK;
+}
+
 static enum heddle_status fill(struct plan *plan, const struct heddle_problem *problem,
                                struct error *error) {
     jmp_buf escape;
@@ -116,7 +135,9 @@ static enum heddle_status fill(struct plan *plan, const struct heddle_problem *p
     }
     plan->arena.escape = &escape;
     double begin = now_ms();
-    enum heddle_status status = bind(plan, problem, error);
+    enum heddle_status status = refuse_sources(plan, error);
+    if (status == HEDDLE_OK)
+        status = bind(plan, problem, error);
     set_limits(plan);
     if (status == HEDDLE_OK)
         status = make_lists(plan, error);
