@@ -113,11 +113,11 @@ static enum heddle_status refuse_sources(const struct plan *plan, struct error *
     const struct pattern *pattern = plan->program->pattern;
     if (!pattern_is_pooled(pattern))
         return HEDDLE_OK;
-    if (options->target == HEDDLE_TARGET_CUDA && (!options->lists_only || options->on_device))
-        return error_set(error, HEDDLE_LIMIT,
-                         "pattern '%s' reads keys at several resolutions, which this version does "
-                         "on CPUs only",
-                         pattern->name);
+    if (plan->options.on_device && pattern_is_pooled(plan->program->pattern))
+        return error_set(
+            error, HEDDLE_LIMIT,
+            "lists of a pattern that reads keys at several resolutions are made on the "
+            "host: take HEDDLE_PLANNER_HOST");
     if (options->key_major)
         return error_set(error, HEDDLE_LIMIT,
                          "pattern '%s' reads keys at several resolutions, which is not planned "

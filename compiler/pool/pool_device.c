@@ -44,9 +44,9 @@ INLINE void store_chunk(const struct task *t, enum heddle_dtype dtype, int level
     int64_t groups = ceil_div(t->keys, factor), end = (group + 1) * factor;
     float keys = (float)((end < t->keys ? end : t->keys) - group * factor);
     words out;
-    UNROLL for (int i = 0; i < POOL_CHUNK / 2; i++)
-        out[i] = narrow(dtype, t->sum[level][2 * i] / keys) |
-                 narrow(dtype, t->sum[level][2 * i + 1] / keys) << 16;
+    UNROLL for (int i = 0; i < POOL_CHUNK / 2; i++) out[i] =
+        narrow(dtype, t->sum[level][2 * i] / keys) | narrow(dtype, t->sum[level][2 * i + 1] / keys)
+                                                         << 16;
     uint16_t *to = t->to[level] + (t->head_row * groups + group) * t->row_elems + t->d;
     *(words *)(void *)to = out;
 }
@@ -77,12 +77,11 @@ INLINE void begin_groups(struct task *t, const struct pool_job *job, int most, i
             t->to[level] = job->to[level];
             t->factor[level] = (uint32_t)factor;
             t->group[level] = (uint32_t)(key / factor);
-            t->whole[level] = (uint32_t)(level ? factor / job->factor[level ? level - 1 : 0]
-                                               : factor);
+            t->whole[level] =
+                (uint32_t)(level ? factor / job->factor[level ? level - 1 : 0] : factor);
         }
         t->parts[level] = 0;
-        UNROLL for (int i = 0; i < POOL_CHUNK; i++)
-            t->sum[level][i] = 0.0f;
+        UNROLL for (int i = 0; i < POOL_CHUNK; i++) t->sum[level][i] = 0.0f;
     }
 }
 
@@ -106,8 +105,8 @@ INLINE void pool_chunk(const struct pool_job *job, enum heddle_dtype dtype, int 
         int64_t next = key + t.factor[0] < end ? key + t.factor[0] : end;
         _Pragma("clang loop unroll_count(4)") for (; key < next; key++, row += from->token_stride) {
             words in = *(const words *)(const void *)row;
-            UNROLL for (int i = 0; i < POOL_CHUNK; i++)
-                t.sum[0][i] += wide_of(dtype, in[i / 2], i % 2);
+            UNROLL for (int i = 0; i < POOL_CHUNK; i++) t.sum[0][i] +=
+                wide_of(dtype, in[i / 2], i % 2);
         }
         finish_chunks(&t, dtype, most, key == end);
     }

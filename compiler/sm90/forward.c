@@ -170,6 +170,7 @@ static void emit_kernel(struct sm90_emit *e) {
     LLVMValueRef thread = sm90_thread(e), zero = sm90_i32(e, 0);
     llvm_if_begin(e->unit, &test, LLVMBuildICmp(e->b, LLVMIntEQ, thread, zero, ""), "init");
     sm90_barrier_init(e);
+    sm90_acquire_source_maps(e);
     llvm_if_end(&test);
     synchronize_block(e);
     LLVMValueRef warpgroup = LLVMBuildLShr(e->b, thread, sm90_i32(e, 7), "");

@@ -262,6 +262,8 @@ void sm90_each_item(struct sm90_emit *e, enum sm90_barrier ready, sm90_item_fn *
 // Address of a tensor map: in the parameter, or in device memory when there are several sets.
 enum sm90_map_number { SM90_MAP_Q, SM90_MAP_K, SM90_MAP_V, SM90_MAP_O };
 LLVMValueRef sm90_map(struct sm90_emit *e, LLVMValueRef set, enum sm90_map_number number);
+// Of all sources, by the producer thread before it copies.
+void sm90_acquire_source_maps(struct sm90_emit *e);
 // All columns of a tile, 64 at a time.
 void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int rows,
                     const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier);

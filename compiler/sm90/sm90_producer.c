@@ -260,7 +260,7 @@ static LLVMValueRef is_warp(struct sm90_emit *e, int number) {
 }
 
 // They were copied to the device's memory by the driver when the plan was made.
-static void acquire_source_maps(struct sm90_emit *e) {
+void sm90_acquire_source_maps(struct sm90_emit *e) {
     for (int i = 0; i < 2 * e->source_count; i++) {
         LLVMValueRef map =
             sm90_add_const(e, source_at(e, sm90_i32(e, i / 2)), i % 2 * SM90_MAP_BYTES);
@@ -274,7 +274,6 @@ void sm90_producer(struct sm90_emit *e) {
     struct llvm_if test;
     sm90_set_registers(e, false, e->shape.producer_registers);
     llvm_if_begin(e->unit, &test, is_thread(e, 0), "producer");
-    acquire_source_maps(e);
     sm90_each_item(e, SM90_ITEM_FULL, produce_item, &producer);
     llvm_if_end(&test);
     llvm_if_begin(e->unit, &test, is_thread(e, 32), "scout");

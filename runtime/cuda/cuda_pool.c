@@ -135,15 +135,9 @@ enum heddle_status cuda_pool_run(struct cuda_plan *c, const struct run_view *vie
         struct pool_from k = from_of(&views[RUN_K].tensor), v = from_of(&views[RUN_V].tensor);
         int64_t threads = c->pool->units[p] * (row_elems(c->plan) / POOL_CHUNK);
         unsigned blocks = (unsigned)((threads + POOL_THREADS - 1) / POOL_THREADS);
-        void *params[] = {&c->pool->jobs[p],
-                          &k.data,
-                          &k.batch_stride,
-                          &k.head_stride,
-                          &k.token_stride,
-                          &v.data,
-                          &v.batch_stride,
-                          &v.head_stride,
-                          &v.token_stride};
+        void *params[] = {&c->pool->jobs[p], &k.data,         &k.batch_stride,
+                          &k.head_stride,    &k.token_stride, &v.data,
+                          &v.batch_stride,   &v.head_stride,  &v.token_stride};
         result = api->LaunchKernel(c->pool->kernel.function, blocks, 2, 1, POOL_THREADS, 1, 1, 0,
                                    stream, params, NULL);
     }

@@ -1,5 +1,5 @@
-// Sources of a pattern that reads keys at several resolutions, on a GPU: pooled copies of K and V in
-// memory of the plan, made by each run before its attention.
+// Sources of a pattern that reads keys at several resolutions, on a GPU: pooled copies of K and V
+// in memory of the plan, made by each run before its attention.
 #ifndef HEDDLE_RUNTIME_CUDA_POOL_H
 #define HEDDLE_RUNTIME_CUDA_POOL_H
 
@@ -8,8 +8,8 @@
 
 struct cuda_pool {
     struct cuda_kernel kernel;
-    bool few;                    // of the kernels, that for few levels
-    int count; // of pools whose means some source reads; by pool:
+    bool few;          // of the kernels, that for few levels
+    int count;         // of pools whose means some source reads; by pool:
     CUdeviceptr *jobs; // struct pool_job[2], of K and of V
     int64_t *units;
 };
