@@ -93,12 +93,17 @@ static bool write_text(struct draw *draw, FILE *file) {
     return fits;
 }
 
+// A pair is read in groups of 1 / share keys.
+static char share_letter(float share) {
+    return share > 0 ? mask_letter((int64_t)(1.0f / share + 0.5f)) : '0';
+}
+
 static bool write_exact_text(const struct mask *mask, FILE *file) {
     char *line = malloc((size_t)mask->width + 1);
     const float *cell = mask->kept;
     for (int y = 0; line && y < mask->height; y++) {
         for (int x = 0; x < mask->width; x++)
-            line[x] = *cell++ > 0 ? '1' : '0';
+            line[x] = share_letter(*cell++);
         line[mask->width] = '\n';
         fwrite(line, 1, (size_t)mask->width + 1, file);
     }

@@ -63,6 +63,27 @@ static struct costs count_costs(const struct plan *plan) {
     return costs;
 }
 
+// Tiles by the resolution at which their keys are read.
+static void print_levels(const struct plan *plan) {
+    const struct pattern *pattern = plan->program->pattern;
+    for (int s = 0; s < pattern->source_count; s++)
+        printf("%s%" PRId64 " by %" PRId64, s ? ", " : "levels       ",
+               plan->counts.source_tiles[s], pattern->sources[s].factor);
+    if (pattern->source_count)
+        printf(" (tiles by keys in a group)\n");
+}
+
+static void levels_json(struct json *json, const struct plan *plan) {
+    const struct pattern *pattern = plan->program->pattern;
+    int64_t factors[MAX_SOURCES];
+    if (!pattern->source_count)
+        return;
+    for (int s = 0; s < pattern->source_count; s++)
+        factors[s] = pattern->sources[s].factor;
+    json_ints(json, "source_factors", factors, pattern->source_count);
+    json_ints(json, "source_tiles", plan->counts.source_tiles, pattern->source_count);
+}
+
 static void print_text(const struct explain *explain, const struct costs *costs) {
     const struct plan *plan = explain->plan;
     const struct plan_counts *counts = &plan->counts;
@@ -77,6 +98,7 @@ static void print_text(const struct explain *explain, const struct costs *costs)
            costs->kept_pairs ? (double)counts->computed_pairs / (double)costs->kept_pairs : 0);
     printf("tiles        %" PRId64 " full, %" PRId64 " partial, in %" PRId64 " runs\n",
            counts->full_tiles, counts->partial_tiles, counts->runs);
+    print_levels(plan);
     struct shape_text query = shape_text(plan->query_tile, plan->basis_axes),
                       key = shape_text(plan->launch.tile, plan->basis_axes);
     printf("items        %" PRId64 " query tiles of %s, key tiles of %s\n", counts->items,
@@ -113,6 +135,7 @@ static void print_json(const struct explain *explain, const struct costs *costs)
     json_real(&json, "computed_density", (double)counts->computed_pairs / (double)costs->pairs);
     json_int(&json, "full_tiles", counts->full_tiles);
     json_int(&json, "partial_tiles", counts->partial_tiles);
+    levels_json(&json, plan);
     json_int(&json, "items", counts->items);
     json_int(&json, "lists", counts->lists);
     json_int(&json, "runs", counts->runs);

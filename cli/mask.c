@@ -73,6 +73,18 @@ static bool label_tiles(struct mask *mask, const struct plan *plan, int64_t head
     return true;
 }
 
+static float kept_share(struct pair_env *env, int64_t key) {
+    int64_t level = pair_env_level(env, key);
+    return level ? 1.0f / (float)level : 0.0f;
+}
+
+char mask_letter(int64_t factor) {
+    int log = 63 - __builtin_clzll((uint64_t)factor | 1);
+    if (factor < 10)
+        return (char)('0' + factor);
+    return (char)((factor & (factor - 1)) == 0 ? 'a' + log - 4 : 'A' + log - 3);
+}
+
 bool mask_pairs(struct mask *mask, const struct plan *plan, int64_t head, bool tiles) {
     struct pair_env env = {0};
     if (!mask_init(mask, (int)plan->keys, (int)plan->queries, tiles) || !pair_env_init(&env, plan))
@@ -84,8 +96,7 @@ bool mask_pairs(struct mask *mask, const struct plan *plan, int64_t head, bool t
     for (int64_t row = 0; row < plan->queries; row++) {
         pair_env_place(&env, 0, head, row + plan->query_offset, 0);
         for (int64_t key = 0; key < plan->keys; key++) {
-            pair_env_key(&env, key);
-            *cell++ = pair_env_keeps(&env, NULL);
+            *cell++ = kept_share(&env, key);
         }
         progress_step(&progress, row + 1);
     }
@@ -139,7 +150,7 @@ static void add_segment(void *context, const struct tile_segment *segment) {
         int64_t column = at * columns->width / columns->keys;
         int64_t next = first_token(column + 1, columns->width, columns->keys);
         next = next < end ? next : end;
-        counts[column] += (float)(next - at);
+        counts[column] += (float)(next - at) / (float)segment->factor;
         at = next;
     }
 }
@@ -202,15 +213,15 @@ static bool add_items(struct mask *mask, const struct plan *plan, int64_t head) 
 static float sample_cell(struct pair_env *env, const struct plan *plan, int64_t head,
                          const int64_t *rows, const int64_t *keys) {
     enum { SIDE = 2 };
-    int kept = 0;
+    float kept = 0;
     for (int64_t y = 0; y < SIDE; y++)
         for (int64_t x = 0; x < SIDE; x++) {
             int64_t row = rows[0] + (rows[1] - rows[0]) * (2 * y + 1) / (2 * SIDE);
             int64_t key = keys[0] + (keys[1] - keys[0]) * (2 * x + 1) / (2 * SIDE);
             pair_env_place(env, 0, head, row + plan->query_offset, key);
-            kept += pair_env_keeps(env, NULL);
+            kept += kept_share(env, key);
         }
-    return (float)kept / (SIDE * SIDE);
+    return kept / (SIDE * SIDE);
 }
 
 static void scale_row(struct mask *mask, const struct plan *plan, int64_t head, int y,
@@ -261,7 +272,8 @@ bool mask_rows_init(struct mask_rows *rows, const struct plan *plan, int64_t hea
     *rows = (struct mask_rows){.plan = plan, .head = head};
     rows->box_of = calloc((size_t)plan->queries, sizeof *rows->box_of);
     rows->env = malloc(sizeof *rows->env);
-    if (!rows->box_of || !rows->env || !pair_env_init(rows->env, plan))
+    rows->factor = calloc((size_t)plan->keys, sizeof *rows->factor);
+    if (!rows->box_of || !rows->env || !rows->factor || !pair_env_init(rows->env, plan))
         return false;
     struct box_walk walk = {.box_of = rows->box_of};
     for (; walk.box < plan->launch.box_count; walk.box++)
@@ -273,6 +285,7 @@ void mask_rows_finish(struct mask_rows *rows) {
     if (rows->env)
         pair_env_finish(rows->env);
     free(rows->env);
+    free(rows->factor);
     free(rows->box_of);
     *rows = (struct mask_rows){0};
 }
@@ -280,24 +293,32 @@ void mask_rows_finish(struct mask_rows *rows) {
 struct row_text {
     struct pair_env *env;
     char *out;
+    int64_t *factor; // by key, where out is not '0'
 };
 
 static void print_segment(void *context, const struct tile_segment *segment) {
     struct row_text *text = context;
+    char letter = mask_letter(segment->factor);
+    if (segment->partial)
+        pair_env_source(text->env, segment->source);
     for (int64_t i = 0; i < segment->count; i++) {
         int64_t key = segment->begin + i * segment->step;
         bool kept = true;
         if (segment->partial) {
-            pair_env_key(text->env, key);
+            pair_env_key(text->env, key / segment->factor);
             kept = pair_env_keeps(text->env, NULL);
         }
-        text->out[key] = kept ? '1' : '0';
+        // The finest stays; runs are not in that order where sources overlap.
+        if (kept && (text->out[key] == '0' || segment->factor < text->factor[key])) {
+            text->out[key] = letter;
+            text->factor[key] = segment->factor;
+        }
     }
 }
 
 void mask_rows_print(struct mask_rows *rows, int64_t row, char *out) {
     const struct plan *plan = rows->plan;
-    struct row_text text = {rows->env, out};
+    struct row_text text = {rows->env, out, rows->factor};
     memset(out, '0', (size_t)plan->keys);
     pair_env_place(rows->env, 0, rows->head, row + plan->query_offset, 0);
     item_segments(plan, 0, rows->head, rows->box_of[row], true, print_segment, &text);

@@ -24,10 +24,22 @@ static void clip(const struct walk *walk, int axis, int64_t corner, int64_t widt
     const struct abi_box *own = &launch->owns[walk->run->own];
     int64_t left = launch->basis_extent[axis] - walk->box->residue[axis];
     int64_t extent = (left + launch->dilation[axis] - 1) / launch->dilation[axis];
+    if (launch->sources && axis == ABI_AXES - 1)
+        extent = launch->sources[abi_run_source(walk->run)].keys;
     *begin = corner > 0 ? corner : 0;
     *end = corner + width < extent ? corner + width : extent;
     *begin = *begin > own->begin[axis] ? *begin : own->begin[axis];
     *end = *end < own->end[axis] ? *end : own->end[axis];
+}
+
+// From groups of keys to the keys.
+static void widen(const struct walk *walk, struct tile_segment *segment) {
+    const struct plan *plan = walk->plan;
+    segment->source = abi_run_source(walk->run);
+    segment->factor = plan->launch.sources[segment->source].factor;
+    int64_t end = (segment->begin + segment->count) * segment->factor;
+    segment->begin *= segment->factor;
+    segment->count = (end < plan->keys ? end : plan->keys) - segment->begin;
 }
 
 static void visit_tile(struct walk *walk, const int64_t *corner, int64_t width) {
@@ -41,11 +53,14 @@ static void visit_tile(struct walk *walk, const int64_t *corner, int64_t width) 
         .step = launch->dilation[FAST] * launch->token_stride[FAST],
         .tile = walk->tile,
         .partial = walk->run->kind & ABI_RUN_PARTIAL,
+        .factor = 1,
     };
     for (int64_t s = begin[SLOW]; s < end[SLOW] && segment.count > 0; s++)
         for (int64_t m = begin[MIDDLE]; m < end[MIDDLE]; m++) {
             segment.begin = token_of(walk, SLOW, s) + token_of(walk, MIDDLE, m) +
                             token_of(walk, FAST, begin[FAST]);
+            if (launch->sources)
+                widen(walk, &segment);
             walk->visit(walk->context, &segment);
         }
 }

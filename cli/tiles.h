@@ -8,6 +8,9 @@ struct tile_segment { // tokens begin, begin + step, ... (count of them), one ti
     int64_t begin, count, step;
     int64_t tile; // number of the tile within the item
     bool partial; // the predicate decides, pair by pair; else all are kept
+    // Whose groups of how many keys the tokens are read in: step is 1 where that is above 1.
+    int source;
+    int64_t factor;
 };
 
 // Calls visit for every segment of the item's tiles, clipped to what exists and to what each tile

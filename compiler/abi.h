@@ -107,7 +107,10 @@ typedef int64_t abi_count_fn(const struct abi_env *, const struct abi_item *,
                              const struct abi_box *list);
 
 // A run of bricks: count[a] tiles along each axis, step[a] apart, from origin. x fastest.
-enum { ABI_RUN_PARTIAL = 1 }; // otherwise full: every pair of every tile is kept, no test needed
+// kind: ABI_RUN_PARTIAL, else full: every pair of every tile is kept, no test needed; and from
+// bit ABI_RUN_SOURCE on the number of the source (abi_source) whose groups the tiles are of: lists
+// have the runs of one source after those of another.
+enum { ABI_RUN_PARTIAL = 1, ABI_RUN_SOURCE = 24 };
 struct abi_run {
     int32_t origin[ABI_AXES];
     int32_t count[ABI_AXES];
@@ -117,6 +120,10 @@ struct abi_run {
     // lie inside theirs.
     int32_t own;
 };
+
+static inline int abi_run_source(const struct abi_run *run) {
+    return (int)(run->kind >> ABI_RUN_SOURCE);
+}
 
 // A query box of a plan, shared by all heads.
 struct abi_query_box {
@@ -129,6 +136,15 @@ struct abi_query_box {
 struct abi_tensor { // [batch, heads, tokens, dim], strides in elements
     void *data;
     int64_t batch_stride, head_stride, token_stride, dim_stride;
+};
+
+// What a pattern reads at one resolution (pattern_source in dsl/pattern.h): rows are means of
+// aligned groups of `factor` keys, the last group of as many as there are.
+struct abi_source {
+    struct abi_tensor k, v; // rows are groups; of a factor above 1: copies made for the launch
+    int64_t factor, keys;   // groups: ceildiv(keys of the problem, factor)
+    const float *bias;      // [heads]: base-2 logarithm of what a whole group weighs
+    float ragged;           // what the last group's differs by: log2(its keys / factor)
 };
 
 struct abi_launch {
@@ -158,6 +174,9 @@ struct abi_launch {
     const int64_t *run_begin; // [lists + 1] into runs
     const struct abi_run *runs;
     const struct abi_box *owns;
+
+    // Of patterns with sources (pattern_is_pooled); else NULL: one, of k and v themselves.
+    const struct abi_source *sources;
 };
 
 // Compiled kernel: items [begin, end). `scratch` is the calling thread's, scratch_bytes (of the

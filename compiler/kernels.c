@@ -102,7 +102,7 @@ static enum heddle_status listing_step(struct program *program, void *context,
     struct listing *listing = context;
     struct kernel kernel = {.spec = *listing->spec};
     enum heddle_status status =
-        planner_emit(listing->unit, program->pattern, program->facts, SIDE_QUERY, error);
+        planner_emit(listing->unit, program->pattern, program->source_facts, SIDE_QUERY, error);
     return status == HEDDLE_OK
                ? emit_attention(program, listing->unit, &kernel, &kernel.scratch_bytes, error)
                : status;
@@ -158,8 +158,8 @@ static enum heddle_status make_ptx_text(void *context, struct strbuf *out, int64
     int shared_bytes = 0;
     enum heddle_status status = llvm_unit_create_nvptx(PTX_CPU, PTX_FEATURES, &unit, error);
     if (status == HEDDLE_OK)
-        status = sm90_kernel_emit(unit, job->program->pattern, job->program->facts, job->spec,
-                                  &shared_bytes, error);
+        status = sm90_kernel_emit(unit, job->program->pattern, job->program->source_facts,
+                                  job->spec, &shared_bytes, error);
     if (status == HEDDLE_OK)
         status = llvm_unit_verify(unit, error);
     if (status == HEDDLE_OK)

@@ -44,7 +44,9 @@ static enum heddle_status front(struct program *program, const char *path, const
     if (status == HEDDLE_OK)
         count_runs_pattern(program->pattern);
     if (status == HEDDLE_OK)
-        program->facts = analyse(&program->arena, program->pattern);
+        program->source_facts = analyse_sources(&program->arena, program->pattern);
+    if (status == HEDDLE_OK)
+        program->facts = program->source_facts[0];
     return status;
 }
 
@@ -57,7 +59,7 @@ static enum heddle_status emit_planner(struct program *program, struct llvm_unit
                                        void *context, int64_t *out_number, struct error *error) {
     const struct planner_job *job = context;
     *out_number = 0;
-    return planner_emit(unit, program->pattern, program->facts, job->side, error);
+    return planner_emit(unit, program->pattern, program->source_facts, job->side, error);
 }
 
 static enum heddle_status find_planner(struct program *program, struct llvm_unit *unit,
@@ -65,7 +67,7 @@ static enum heddle_status find_planner(struct program *program, struct llvm_unit
     const struct planner_job *job = context;
     (void)number;
     job->code->unit = unit;
-    return planner_code_find(job->code, program->facts, job->side, error);
+    return planner_code_find(job->code, program->pattern, program->source_facts, job->side, error);
 }
 
 static enum heddle_status make_planner(struct program *program, enum side side,
@@ -168,8 +170,8 @@ enum heddle_status program_planner(struct program *program, enum side side,
     pthread_mutex_lock(&program->mutex);
     if (!program->planners[side])
         status = program_step(program, planner_step, &side, error);
-    if (status == HEDDLE_OK && !program->planners[side]->regions[0] &&
-        !program->planners[side]->regions[1] && !program->planners[side]->regions[2])
+    const struct planner_source *first = &program->planners[side]->sources[0];
+    if (status == HEDDLE_OK && !first->regions[0] && !first->regions[1] && !first->regions[2])
         status = error_set(error, HEDDLE_INTERNAL, "the planner could not be compiled");
     pthread_mutex_unlock(&program->mutex);
     *out_planner = program->planners[side];

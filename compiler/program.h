@@ -26,7 +26,8 @@ struct program {
     struct arena arena;
     struct diags diags;
     struct pattern *pattern;
-    struct facts *facts;
+    struct facts *facts;              // of the first source
+    struct facts **source_facts;      // of all, [pattern_source_count]
     struct planner_code *planners[2]; // by item side; the key-major one when first asked for
     struct map_code *maps;            // when first asked for
     struct kernel *kernels;           // newest first

@@ -190,12 +190,23 @@ static void print_function(const struct ast_stmt *stmt, const char *margin, stru
     }
 }
 
+static void print_level(const struct ast_stmt *stmt, struct strbuf *out) {
+    if (!stmt->level)
+        return;
+    strbuf_puts(out, stmt->value ? " at " : "at ");
+    print(stmt->level, 0, out);
+    if (stmt->weight) {
+        strbuf_puts(out, " weight ");
+        print(stmt->weight, 0, out);
+    }
+}
+
 static void print_statement(const struct ast_stmt *stmt, const char *margin, struct strbuf *out) {
     static const char *const words[] = {
         [STMT_AXES] = "axes",       [STMT_CONST] = "const", [STMT_PARAM] = "param",
         [STMT_INPUT] = "input",     [STMT_LET] = "let",     [STMT_MAP] = "map",
         [STMT_REQUIRE] = "require", [STMT_KEEP] = "keep",   [STMT_SCORE] = "score",
-        [STMT_IMPORT] = "import",
+        [STMT_IMPORT] = "import",   [STMT_POOL] = "pool",   [STMT_ADD] = "add",
     };
     if (stmt->kind == STMT_FN) {
         print_function(stmt, margin, out);
@@ -204,10 +215,17 @@ static void print_statement(const struct ast_stmt *stmt, const char *margin, str
     strbuf_printf(out, "%s ", words[stmt->kind]);
     if (stmt->type.text)
         strbuf_printf(out, "%s ", stmt->type.text);
+    if (stmt->kind == STMT_POOL) {
+        print(stmt->value, 0, out);
+        strbuf_puts(out, " by ");
+        print_list(stmt->names, "", out);
+        return;
+    }
     print_list(stmt->names, "", out);
     print_decls(stmt, stmt->decls, out);
     if (stmt->value)
         print(stmt->value, 0, out);
+    print_level(stmt, out);
     if (stmt->text.text)
         strbuf_printf(out, "%s\"%s\"", stmt->kind == STMT_REQUIRE ? " : " : "", stmt->text.text);
 }

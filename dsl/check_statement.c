@@ -130,6 +130,10 @@ static void read_require(struct unit *unit, const struct ast_stmt *stmt) {
 }
 
 static void read_keep(struct unit *unit, const struct ast_stmt *stmt) {
+    if (stmt->level) {
+        read_level(unit, stmt);
+        return;
+    }
     const struct expr *condition = lower_typed(&unit->place, stmt->value, TYPE_BOOL, "'keep'");
     if (!condition) {
         unit->keep_failed = true;
@@ -199,6 +203,12 @@ static void read_statement(struct unit *unit, const struct ast_stmt *stmt) {
     case STMT_SCORE:
         read_score(unit, stmt);
         break;
+    case STMT_POOL:
+        read_pool(unit, stmt);
+        break;
+    case STMT_ADD:
+        read_level(unit, stmt);
+        break;
     case STMT_IMPORT:
         complain(&unit->place, stmt->span, "'import' stands outside of patterns");
         break;
@@ -229,6 +239,10 @@ const struct expr *read_statements(struct unit *unit) {
         check_functions(unit);
     if (unit->keep_failed)
         return NULL;
+    if (unit->pooling)
+        return finish_pooling(unit, unit->keep_count == 0 ? NULL
+                                                          : join(&unit->place, OP_OR, unit->keeps,
+                                                                 (uint32_t)unit->keep_count));
     if (unit->keep_count > 0)
         return join(&unit->place, OP_OR, unit->keeps, (uint32_t)unit->keep_count);
     if (!scope->incomplete)
@@ -278,6 +292,10 @@ static void check_extents(struct unit *unit) {
     struct span span = unit->decl->stmt->name.span;
     struct visits *visits = &unit->place.root->checker->visits;
     check_extent(unit, visits, pattern->keep, span);
+    for (int i = 0; i < pattern->source_count; i++) {
+        check_extent(unit, visits, pattern->sources[i].keep, pattern->sources[i].span);
+        check_extent(unit, visits, pattern->sources[i].weight, pattern->sources[i].span);
+    }
     check_extent(unit, visits, pattern->score, span);
     for (int i = 0; i < pattern->param_count; i++)
         check_extent(unit, visits, pattern->params[i].fallback, pattern->params[i].span);
@@ -303,6 +321,8 @@ static void summarise(struct checker *checker, struct pattern_decl *decl) {
             decl->axes = stmt;
         if (stmt->kind == STMT_SCORE)
             decl->score = stmt;
+        if ((stmt->kind == STMT_POOL || stmt->level) && !decl->pool)
+            decl->pool = stmt;
         if (stmt->kind != STMT_PARAM && stmt->kind != STMT_CONST)
             continue;
         for (const struct ast_decl *param = stmt->decls; param; param = param->next) {
@@ -334,6 +354,7 @@ void check_pattern(struct checker *checker, struct pattern_decl *decl) {
                                 .head = root->head};
     pattern->written = pattern->keep = read_statements(&unit);
     pattern->score = unit.score_value;
+    check_pooled_score(&unit);
     check_extents(&unit);
     decl->state = checker->diags->error_count == errors_before ? CHECKED : BROKEN;
 }

@@ -124,6 +124,11 @@ static bool pattern_is_sound(const struct place *place, const struct ast *node,
         remark(place, decl->score->span, "the score is here");
         return false;
     }
+    if (decl->pool) {
+        complain(place, node->name.span, "'%s' pools keys and cannot be used", name);
+        remark(place, decl->pool->span, "it does so here");
+        return false;
+    }
     return decl->state == CHECKED;
 }
 

@@ -10,6 +10,7 @@
 //   check_statement.c  the statements of a pattern
 //   check_declare.c    parameters, inputs, maps, constants
 //   check_use.c        `use P(...)`
+//   check_pool.c       `pool`, `keep ... at`, `add`: sources of several resolutions
 //   load.c             bytes of files
 //
 // Idea: the syntax tree is *lowered* straight into the expression graph. Where a name stands for an
@@ -133,6 +134,7 @@ struct pattern_decl {
     enum check_state state;
     struct pattern *pattern;             // once checked
     const struct ast_stmt *axes, *score; // NULL: none
+    const struct ast_stmt *pool;         // the first statement that needs pooled keys, or NULL
     // Names of its constants and parameters, in order: what a use may give.
     const struct ast_name *params;
     uint32_t param_count;
@@ -331,6 +333,7 @@ struct unit {
     int keep_count, keep_room;
     bool keep_failed; // a keep was poison
     const struct expr *score_value;
+    struct pooling *pooling; // check_pool.c; NULL: no statement of it so far
 };
 
 // Reads all statements; the or of its keeps, or NULL.
@@ -342,6 +345,17 @@ void check_pattern(struct checker *checker, struct pattern_decl *decl);
 // No position, input or variable may decide this value: `what` names the use.
 bool require_uniform(const struct place *place, const struct expr *value, struct span span,
                      uint8_t allowed, const char *what);
+
+// ---- check_pool.c ----------------------------------------------------------------------------
+
+void read_pool(struct unit *unit, const struct ast_stmt *stmt);
+// keep P at F, add P at F
+void read_level(struct unit *unit, const struct ast_stmt *stmt);
+// After all statements: the sources of a unit that pools. `keep`: the or of its plain keeps, NULL:
+// it has none. NULL where there were errors.
+const struct expr *finish_pooling(struct unit *unit, const struct expr *keep);
+// The score of a pattern that pools reads no key's position.
+void check_pooled_score(struct unit *unit);
 
 // ---- check_declare.c -------------------------------------------------------------------------
 

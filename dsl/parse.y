@@ -21,6 +21,8 @@
 }
 
 %code {
+#include <string.h>
+
 /* The stack never grows: it would have to be given back when the arena escapes through yyparse. */
 #define YYINITDEPTH 8000
 #define YYMAXDEPTH YYINITDEPTH
@@ -91,6 +93,22 @@ static struct ast_stmt *expression(struct parser *parser, enum ast_stmt_kind kin
     struct ast_stmt *stmt = statement(parser, kind, span);
     stmt->value = value;
     return stmt;
+}
+
+static struct ast_stmt *levelled(struct parser *parser, enum ast_stmt_kind kind, struct span span,
+                                 const struct ast *value, const struct ast *level) {
+    struct ast_stmt *stmt = expression(parser, kind, span, value);
+    stmt->level = level;
+    return stmt;
+}
+
+/* A word that is no reserved one, where only that word may stand. */
+static bool spelled(struct parser *parser, const char *word, struct span span,
+                    const char *expected) {
+    if (strcmp(word, expected) == 0)
+        return true;
+    diag_error(parser->diags, span, "expected '%s', saw '%s'", expected, word);
+    return false;
 }
 
 static struct ast_decl *declare(struct parser *parser, const char *name, struct span span,
@@ -230,13 +248,22 @@ statement:
         $$->text = (struct ast_name){$4, @4};
     }
   | KEEP expr ';'               { $$ = expression(parser, STMT_KEEP, @1, $2); }
-  | KEEP expr AT expr ';' {
-        later(parser, @3, "keep ... at");
-        $$ = expression(parser, STMT_KEEP, @1, ast_new(parser->arena, AST_POISON, @2));
+  | KEEP expr AT expr ';'       { $$ = levelled(parser, STMT_KEEP, @1, $2, $4); }
+  | KEEP AT expr ';'            { $$ = levelled(parser, STMT_KEEP, @1, NULL, $3); }
+  | ADD expr AT expr ';'        { $$ = levelled(parser, STMT_ADD, @1, $2, $4); }
+  | ADD AT expr ';'             { $$ = levelled(parser, STMT_ADD, @1, NULL, $3); }
+  | ADD expr AT expr NAME expr ';' {
+        $$ = levelled(parser, STMT_ADD, @1, $2, $4);
+        $$->weight = spelled(parser, $5, @5, "weight") ? $6 : NULL;
     }
-  | KEEP AT expr ';' {
-        later(parser, @2, "keep at");
-        $$ = expression(parser, STMT_KEEP, @1, ast_new(parser->arena, AST_POISON, @3));
+  | ADD AT expr NAME expr ';' {
+        $$ = levelled(parser, STMT_ADD, @1, NULL, $3);
+        $$->weight = spelled(parser, $4, @4, "weight") ? $5 : NULL;
+    }
+  | POOL expr NAME some_exprs ';' {
+        $$ = expression(parser, STMT_POOL, @1, $2);
+        spelled(parser, $3, @3, "by");
+        $$->names = $4;
     }
   | SCORE expr ';'              { $$ = expression(parser, STMT_SCORE, @1, $2); }
   | SEGMENTS segments {

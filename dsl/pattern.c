@@ -70,6 +70,22 @@ static void add_indices(struct digest *digest, const struct pattern_index *indic
     }
 }
 
+// Nothing for a pattern without sources: its digest is that of its other parts.
+static void add_sources(struct digest *digest, const struct pattern *pattern) {
+    for (int i = 0; i < pattern->pool_count; i++) {
+        add_word(digest, (uint64_t)pattern->pools[i].block);
+        add_word(digest, (uint64_t)pattern->pools[i].factor_count);
+        for (int f = 0; f < pattern->pools[i].factor_count; f++)
+            add_word(digest, (uint64_t)pattern->pools[i].factors[f]);
+    }
+    for (int i = 0; i < pattern->source_count; i++) {
+        add_word(digest, (uint64_t)pattern->sources[i].factor);
+        add_word(digest, (uint64_t)pattern->sources[i].pool);
+        add_expr(digest, pattern->sources[i].keep);
+        add_expr(digest, pattern->sources[i].weight);
+    }
+}
+
 static void add_pattern(struct digest *digest, const struct pattern *pattern) {
     add_word(digest, (uint64_t)pattern->axis_count);
     add_word(digest, (uint64_t)pattern->param_count);
@@ -94,6 +110,7 @@ static void add_pattern(struct digest *digest, const struct pattern *pattern) {
         add_expr(digest, pattern->requires[i].condition);
     add_expr(digest, pattern->keep);
     add_expr(digest, pattern->score);
+    add_sources(digest, pattern);
 }
 
 static uint64_t digest_of(const struct pattern *pattern, struct strbuf *words) {

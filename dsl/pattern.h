@@ -84,6 +84,29 @@ struct pattern_const {
     struct span span;
 };
 
+// pool 128 by 1, 2, 4, 8: which means of keys a pattern may read.
+enum { MAX_FACTORS = 8, MAX_SOURCES = 16 };
+struct pattern_pool {
+    int64_t block;
+    int64_t factors[MAX_FACTORS]; // ascending; each divides the next, the last divides the block
+    int factor_count;
+    struct span span;
+};
+
+// Keys that one softmax reads at one resolution: the keys themselves (factor 1), or the means of
+// aligned groups of `factor` keys. The last group may be ragged: the mean of the keys there are.
+struct pattern_source {
+    int64_t factor;
+    int pool;                  // whose factor it is (pattern->pools); -1: no pool's
+    const struct expr *keep;   // as written; the key's coordinate is the number of a group
+    const struct expr *weight; // what a whole group weighs: real, may depend on the head; NULL: as
+                               // many as it has keys. A group of c keys weighs c / factor of that
+    // This pattern as one of this source alone: its keep is the source's. For the stages that know
+    // one source.
+    struct pattern *view;
+    struct span span;
+};
+
 struct pattern {
     const char *name;
     const char *path;
@@ -107,7 +130,37 @@ struct pattern {
     const struct expr *written; // `keep` as the user wrote it: what the reference evaluates
     const struct expr *keep;    // boolean; the same value, counted by runs
     const struct expr *score;   // real, or NULL for the plain scaled logit
+
+    struct pattern_pool *pools;
+    int pool_count;
+    struct pattern_source *sources; // none: one, of the keys themselves, kept where `keep` says
+    int source_count;
+    // Inputs that are read as levels, [level_count]: their values must be factors, or 0.
+    struct pattern_level *levels;
+    int level_count;
 };
+
+struct pattern_level {
+    uint16_t input;
+    int pool;
+    struct span span;
+};
+
+static inline int pattern_source_count(const struct pattern *pattern) {
+    return pattern->source_count > 0 ? pattern->source_count : 1;
+}
+static inline struct pattern_source pattern_source(const struct pattern *pattern, int number) {
+    if (pattern->source_count > 0)
+        return pattern->sources[number];
+    return (struct pattern_source){.factor = 1,
+                                   .pool = -1,
+                                   .keep = pattern->written,
+                                   .view = (struct pattern *)(size_t)pattern};
+}
+// Does some source read means of keys, or weigh its keys?
+static inline bool pattern_is_pooled(const struct pattern *pattern) {
+    return pattern->source_count > 0;
+}
 
 // The stage's dump (`--emit=pattern`): normal form, stable, shared nodes named once.
 void pattern_print(const struct pattern *pattern, struct strbuf *out);

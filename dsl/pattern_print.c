@@ -9,7 +9,8 @@
 //   fn n2(e0) = n1 - e0 < 4;
 //   keep any e0 in 0 .. 8 : n2(e0) and ...
 //
-// The dump is a pattern file itself, and checking it gives the same fingerprint.
+// The dump is a pattern file itself, and checking it gives the same fingerprint; not so where keys
+// are pooled (write_sources).
 
 #include "dsl/pattern.h"
 
@@ -68,7 +69,12 @@ static void each_root(struct dump *dump, void (*visit)(struct dump *, const stru
     }
     for (int i = 0; i < pattern->require_count; i++)
         visit(dump, pattern->requires[i].condition);
-    visit(dump, pattern->written);
+    for (int i = 0; i < pattern->source_count; i++) {
+        visit(dump, pattern->sources[i].keep);
+        visit(dump, pattern->sources[i].weight);
+    }
+    if (!pattern->source_count)
+        visit(dump, pattern->written);
     visit(dump, pattern->score);
 }
 
@@ -256,6 +262,31 @@ static void write_statement(struct dump *dump, const char *word, const struct ex
     strbuf_puts(dump->out, ";\n");
 }
 
+// The key of a source is a group's number, which no pattern file can say: one with `source` lines
+// is not read back.
+static void write_sources(struct dump *dump) {
+    const struct pattern *pattern = dump->pattern;
+    for (int i = 0; i < pattern->pool_count; i++) {
+        const struct pattern_pool *pool = &pattern->pools[i];
+        strbuf_printf(dump->out, "    pool %lld by ", (long long)pool->block);
+        for (int f = 0; f < pool->factor_count; f++)
+            strbuf_printf(dump->out, "%s%lld", f ? ", " : "", (long long)pool->factors[f]);
+        strbuf_puts(dump->out, ";\n");
+    }
+    for (int i = 0; i < pattern->source_count; i++) {
+        const struct pattern_source *source = &pattern->sources[i];
+        write_root(dump, source->keep);
+        write_root(dump, source->weight);
+        strbuf_printf(dump->out, "    source %lld keep ", (long long)source->factor);
+        write_expr(dump, source->keep);
+        if (source->weight) {
+            strbuf_puts(dump->out, " weight ");
+            write_expr(dump, source->weight);
+        }
+        strbuf_puts(dump->out, ";\n");
+    }
+}
+
 static void write_pattern(struct dump *dump) {
     const struct pattern *pattern = dump->pattern;
     strbuf_printf(dump->out, "pattern %s {\n    axes ", pattern->name);
@@ -269,7 +300,10 @@ static void write_pattern(struct dump *dump) {
     for (int i = 0; i < pattern->require_count; i++)
         write_statement(dump, "require", pattern->requires[i].condition,
                         pattern->requires[i].message);
-    write_statement(dump, "keep", pattern->written, NULL);
+    if (pattern->source_count)
+        write_sources(dump);
+    else
+        write_statement(dump, "keep", pattern->written, NULL);
     if (pattern->score)
         write_statement(dump, "score", pattern->score, NULL);
     strbuf_puts(dump->out, "}\n");

@@ -45,7 +45,13 @@ enum heddle_status program_dump(struct program *program, const struct plan *plan
         return HEDDLE_OK;
     }
     if (strcmp(stage, "facts") == 0) {
-        facts_print(program->facts, program->pattern, out);
+        for (int s = 0; s < pattern_source_count(program->pattern); s++) {
+            const struct pattern_source source = pattern_source(program->pattern, s);
+            if (pattern_is_pooled(program->pattern))
+                strbuf_printf(out, "%ssource %d, by %lld\n", s ? "\n" : "", s,
+                              (long long)source.factor);
+            facts_print(program->source_facts[s], source.view, out);
+        }
         return HEDDLE_OK;
     }
     if (!plan)

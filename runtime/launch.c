@@ -3,6 +3,7 @@
 #include "runtime/launch.h"
 
 #include "compiler/pipeline.h"
+#include "runtime/pool.h"
 #include "runtime/run_tensors.h"
 #include "runtime/threads.h"
 
@@ -57,7 +58,13 @@ enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tens
         status = choose_kernel(plan, &launch, &kernel, error);
     if (status != HEDDLE_OK)
         return status;
+    struct pooled pooled;
+    status = pool_begin(plan, &launch, threads, &pooled, error);
+    if (status != HEDDLE_OK)
+        return status;
     struct attention attention = {&launch, kernel->run};
     int64_t items = plan->batch * plan->heads * plan->launch.box_count;
-    return threads_each(threads, items, 1, kernel->scratch_bytes, run_items, &attention, error);
+    status = threads_each(threads, items, 1, kernel->scratch_bytes, run_items, &attention, error);
+    pool_finish(&pooled);
+    return status;
 }

@@ -203,12 +203,14 @@ void lists_member(const struct plan *plan, int64_t row, int64_t *out_batch, int6
 
 // ---- one item ---------------------------------------------------------------------------------
 
-void lists_job(const struct plan *plan, struct list_job *out) {
+void lists_source_job(const struct plan *plan, int source, struct list_job *out) {
     const struct abi_launch *launch = &plan->launch;
     *out = (struct list_job){.env = launch->env, .limits = plan->limits};
-    out->regions = plan->planner->regions[plan->basis];
-    out->classify = plan->planner->classify[plan->basis];
+    out->regions = plan->planner->sources[source].regions[plan->basis];
+    out->classify = plan->planner->sources[source].classify[plan->basis];
     memcpy(out->list_extent, launch->basis_extent, sizeof out->list_extent);
+    if (pattern_is_pooled(plan->program->pattern))
+        out->list_extent[ABI_AXES - 1] = plan_source_keys(plan, source);
     memcpy(out->dilation, launch->dilation, sizeof out->dilation);
     memcpy(out->tile, launch->tile, sizeof out->tile);
     // Queries may be the trailing slices only, or start before the first key.
@@ -218,12 +220,25 @@ void lists_job(const struct plan *plan, struct list_job *out) {
     out->class_count = plan->row_count;
 }
 
-struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box) {
+void lists_job(const struct plan *plan, struct list_job *out) {
+    lists_source_job(plan, 0, out);
+}
+
+int64_t plan_source_keys(const struct plan *plan, int source) {
+    return ceil_div(plan->keys, pattern_source(plan->program->pattern, source).factor);
+}
+
+struct abi_item plan_source_item(const struct plan *plan, int source, int64_t batch, int64_t head,
+                                 int64_t box) {
     struct list_job job;
     struct abi_item item;
-    lists_job(plan, &job);
+    lists_source_job(plan, source, &job);
     list_item(&job, batch, head, &plan->launch.boxes[box], &item);
     return item;
+}
+
+struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box) {
+    return plan_source_item(plan, 0, batch, head, box);
 }
 
 void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_t box,
@@ -246,17 +261,36 @@ static struct tile_count count_tiles(const struct piece_list *list) {
     return count;
 }
 
+static int32_t greater(int32_t a, int32_t b) {
+    return a > b ? a : b;
+}
+
+static struct piece_limits greatest_limits(const struct piece_limits *a,
+                                           const struct piece_limits *b) {
+    return (struct piece_limits){greater(a->regions, b->regions), greater(a->pieces, b->pieces),
+                                 greater(a->raw_runs, b->raw_runs), greater(a->runs, b->runs)};
+}
+
 struct tile_count lists_sample(const struct plan *plan, int64_t row, int64_t box,
                                struct piece_space *space, struct piece_list *out) {
     int64_t batch, head;
     struct list_job job;
     struct abi_item item;
+    struct tile_count tiles = {0};
+    struct piece_limits used = {0, 0, 0, 0};
     lists_member(plan, row, &batch, &head);
     struct abi_query_box place = lists_box(plan, box);
-    lists_job(plan, &job);
-    list_item(&job, batch, head, &place, &item);
-    list_plan(&job, &item, space, out);
-    return count_tiles(out);
+    for (int s = 0; s < pattern_source_count(plan->program->pattern); s++) {
+        lists_source_job(plan, s, &job);
+        list_item(&job, batch, head, &place, &item);
+        list_plan(&job, &item, space, out);
+        struct tile_count here = count_tiles(out);
+        tiles.full += here.full;
+        tiles.partial += here.partial;
+        used = greatest_limits(&used, &out->used);
+    }
+    out->used = used;
+    return tiles;
 }
 
 // ---- all lists --------------------------------------------------------------------------------
@@ -282,24 +316,20 @@ static bool reserve(void **memory, int64_t *room, int64_t need, size_t size_byte
     return true;
 }
 
-static void count_item(struct plan *plan, const struct piece_list *out, int64_t rows,
-                       int64_t members) {
+static void count_item(struct plan *plan, struct tile_count tiles, int64_t rows, int64_t members) {
     struct plan_counts *counts = &plan->counts;
-    struct tile_count tiles = count_tiles(out);
     int64_t keys = plan->launch.tile[0] * plan->launch.tile[1] * plan->launch.tile[2];
     int64_t total = tiles.full + tiles.partial;
     counts->full_tiles += tiles.full * members;
     counts->partial_tiles += tiles.partial * members;
     counts->computed_pairs += total * keys * rows * members;
     counts->full_pairs += tiles.full * keys * rows * members;
-    counts->merged_lists += out->merged;
     if (counts->items == 0 || total < counts->least_tiles)
         counts->least_tiles = total;
     if (total > counts->most_tiles)
         counts->most_tiles = total;
     counts->items += members;
     counts->lists++;
-    counts->runs += out->run_count;
 }
 
 int64_t lists_members(const struct plan *plan, int64_t row) {
@@ -310,7 +340,7 @@ int64_t lists_members(const struct plan *plan, int64_t row) {
 }
 
 // Appends an item's list; ownership boxes get the plan's numbers.
-static bool keep_list(struct growing *lists, const struct piece_list *list) {
+static bool keep_list(struct growing *lists, const struct piece_list *list, int source) {
     if (!reserve((void **)&lists->runs, &lists->run_room, lists->run_count + list->run_count,
                  sizeof *lists->runs) ||
         !reserve((void **)&lists->owns, &lists->own_room, lists->own_count + list->own_count,
@@ -320,58 +350,85 @@ static bool keep_list(struct growing *lists, const struct piece_list *list) {
         struct abi_run *run = &lists->runs[lists->run_count++];
         *run = list->runs[i];
         run->own = run->own ? (int32_t)(lists->own_count + run->own - 1) : 0;
+        run->kind |= (uint32_t)source << ABI_RUN_SOURCE;
     }
     for (int64_t i = 0; i < list->own_count; i++)
         lists->owns[lists->own_count++] = list->owns[i];
     return true;
 }
 
-static bool fill_row(struct plan *plan, const struct list_job *job, int64_t row,
-                     struct growing *lists, int64_t *run_begin, struct piece_space *space) {
-    int64_t batch, head, members = lists_members(plan, row);
-    lists_member(plan, row, &batch, &head);
-    for (int64_t b = 0; b < plan->launch.box_count; b++) {
+struct filling { // of all lists
+    struct list_job jobs[MAX_SOURCES];
+    struct piece_space *space;
+    struct growing lists;
+    int64_t *run_begin;
+    int64_t batch, head, members; // of the row in hand: a member of its class, and how many
+};
+
+// The lists of one item, source after source.
+static bool fill_item(struct plan *plan, struct filling *fill, int64_t row, int64_t box) {
+    struct tile_count tiles = {0};
+    bool merged = false;
+    int64_t rows = 1;
+    fill->run_begin[row * plan->launch.box_count + box] = fill->lists.run_count;
+    for (int s = 0; s < pattern_source_count(plan->program->pattern); s++) {
         struct abi_item item;
         struct piece_list list;
-        list_item(job, batch, head, &plan->launch.boxes[b], &item);
-        list_plan(job, &item, space, &list);
-        run_begin[row * plan->launch.box_count + b] = lists->run_count;
-        if (!keep_list(lists, &list))
+        list_item(&fill->jobs[s], fill->batch, fill->head, &plan->launch.boxes[box], &item);
+        list_plan(&fill->jobs[s], &item, fill->space, &list);
+        if (!keep_list(&fill->lists, &list, s))
             return false;
-        int64_t rows = 1;
-        for (int a = 0; a < ABI_AXES; a++)
+        struct tile_count here = count_tiles(&list);
+        tiles.full += here.full;
+        tiles.partial += here.partial;
+        merged |= list.merged;
+        plan->counts.source_tiles[s] += (here.full + here.partial) * fill->members;
+        plan->counts.runs += list.run_count;
+        for (int a = 0; a < ABI_AXES && s == 0; a++)
             rows *= item.box.end[a] - item.box.begin[a];
-        count_item(plan, &list, rows, members);
     }
+    plan->counts.merged_lists += merged;
+    count_item(plan, tiles, rows, fill->members);
     return true;
+}
+
+static bool fill_row(struct plan *plan, struct filling *fill, int64_t row) {
+    bool fits = true;
+    lists_member(plan, row, &fill->batch, &fill->head);
+    fill->members = lists_members(plan, row);
+    for (int64_t box = 0; box < plan->launch.box_count && fits; box++)
+        fits = fill_item(plan, fill, row, box);
+    return fits;
 }
 
 static const struct abi_box NO_BOX = {{INT64_MIN / 4, INT64_MIN / 4, INT64_MIN / 4},
                                       {INT64_MAX / 4, INT64_MAX / 4, INT64_MAX / 4}};
 
 enum heddle_status lists_fill(struct plan *plan, struct error *error) {
-    struct growing lists = {0};
+    struct filling fill = {0};
+    struct growing *lists = &fill.lists;
     int64_t list_count = plan->row_count * plan->launch.box_count;
-    struct list_job job;
-    lists_job(plan, &job);
-    void *memory = malloc((size_t)piece_space_bytes(&job.limits));
-    struct piece_space *space = memory ? piece_space_place(memory, &job.limits) : NULL;
-    int64_t *run_begin = calloc((size_t)list_count + 1, sizeof *run_begin);
-    bool fits =
-        space && run_begin && reserve((void **)&lists.owns, &lists.own_room, 1, sizeof *lists.owns);
+    for (int s = 0; s < pattern_source_count(plan->program->pattern); s++)
+        lists_source_job(plan, s, &fill.jobs[s]);
+    void *memory = malloc((size_t)piece_space_bytes(&plan->limits));
+    fill.space = memory ? piece_space_place(memory, &plan->limits) : NULL;
+    fill.run_begin = calloc((size_t)list_count + 1, sizeof *fill.run_begin);
+    bool fits = fill.space && fill.run_begin &&
+                reserve((void **)&lists->owns, &lists->own_room, 1, sizeof *lists->owns);
     if (fits)
-        lists.owns[lists.own_count++] = NO_BOX;
+        lists->owns[lists->own_count++] = NO_BOX;
     for (int64_t row = 0; row < plan->row_count && fits; row++)
-        fits = fill_row(plan, &job, row, &lists, run_begin, space);
+        fits = fill_row(plan, &fill, row);
     free(memory);
-    if (run_begin)
-        run_begin[list_count] = lists.run_count;
-    plan->launch.run_begin = run_begin;
-    plan->launch.runs = lists.runs;
-    plan->launch.owns = lists.owns;
-    plan->counts.plan_bytes =
-        (int64_t)plan->arena.used_bytes + (list_count + 1) * (int64_t)sizeof *run_begin +
-        lists.run_room * (int64_t)sizeof *lists.runs + lists.own_room * (int64_t)sizeof *lists.owns;
+    if (fill.run_begin)
+        fill.run_begin[list_count] = lists->run_count;
+    plan->launch.run_begin = fill.run_begin;
+    plan->launch.runs = lists->runs;
+    plan->launch.owns = lists->owns;
+    plan->counts.plan_bytes = (int64_t)plan->arena.used_bytes +
+                              (list_count + 1) * (int64_t)sizeof *fill.run_begin +
+                              lists->run_room * (int64_t)sizeof *lists->runs +
+                              lists->own_room * (int64_t)sizeof *lists->owns;
     return fits ? HEDDLE_OK
                 : error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the work lists");
 }

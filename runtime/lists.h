@@ -30,8 +30,11 @@ enum heddle_status lists_fill(struct plan *plan, struct error *error);
 // What the planner's code takes besides boxes and room for lists (which stay 0), with this
 // machine's addresses.
 void lists_job(const struct plan *plan, struct list_job *out);
+// The same for one source of a pattern that has several; lists_job is the first's.
+void lists_source_job(const struct plan *plan, int source, struct list_job *out);
 
-// Tiles and runs of one item with the plan's shapes: what the schedule counts.
+// Tiles of one item with the plan's shapes, of all sources: what the schedule counts. *out: the
+// runs of the last source, with the greatest limits of any in `used`.
 struct tile_count {
     int64_t full, partial;
 };

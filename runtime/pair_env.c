@@ -31,7 +31,8 @@ bool pair_env_init(struct pair_env *env, const struct plan *plan) {
     for (int i = 0; i < pattern->map_count; i++)
         arrays[pattern->input_count + i] =
             array_view(&bound->arrays[pattern->input_count + i], TYPE_BOOL);
-    env->keep = pattern->written;
+    env->pattern = pattern;
+    pair_env_source(env, 0);
     env->eval = (struct eval_env){
         .axis_count = pattern->axis_count,
         .heads = bound->heads,
@@ -73,6 +74,23 @@ void pair_env_place(struct pair_env *env, int64_t batch, int64_t head, int64_t q
     pair_env_key(env, key_token);
 }
 
+void pair_env_source(struct pair_env *env, int source) {
+    env->keep = pattern_source(env->pattern, source).keep;
+}
+
+int64_t pair_env_level(struct pair_env *env, int64_t key_token) {
+    int64_t level = 0;
+    for (int s = 0; s < pattern_source_count(env->pattern); s++) {
+        int64_t factor = pattern_source(env->pattern, s).factor;
+        if (level && level <= factor)
+            continue;
+        pair_env_source(env, s);
+        pair_env_key(env, key_token / factor);
+        level = pair_env_keeps(env, NULL) ? factor : level;
+    }
+    return level;
+}
+
 bool pair_env_keeps(struct pair_env *env, struct eval_failure *failure) {
     struct eval_failure local = {0};
     bool kept = expr_eval(env->keep, &env->eval, &local).b;
@@ -87,7 +105,7 @@ bool plan_keeps(const struct plan *plan, int64_t batch, int64_t head, int64_t qu
     if (!pair_env_init(&env, plan))
         return false;
     pair_env_place(&env, batch, head, query_row + plan->query_offset, key_token);
-    bool kept = pair_env_keeps(&env, NULL);
+    bool kept = pair_env_level(&env, key_token) != 0;
     pair_env_finish(&env);
     return kept;
 }

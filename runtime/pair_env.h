@@ -12,6 +12,7 @@ struct pair_env {
     struct eval_env eval; // ready for expr_eval after pair_env_place
     const struct expr *keep;
     struct eval_array few[PAIR_ENV_FEW], *many; // inputs, then maps
+    const struct pattern *pattern;
 };
 
 // Borrows the plan. False when out of memory.
@@ -22,6 +23,12 @@ void pair_env_finish(struct pair_env *env);
 // keys.
 void pair_env_place(struct pair_env *env, int64_t batch, int64_t head, int64_t query_token,
                     int64_t key_token);
+// Of a pattern with sources: which one's keys are meant from now on, the first at the start. The
+// key of pair_env_place and pair_env_key is then the number of a group.
+void pair_env_source(struct pair_env *env, int source);
+// The least factor at which the query where the environment stands keeps a token, whatever its
+// sources; 0: not at all. Leaves the environment at some source and key.
+int64_t pair_env_level(struct pair_env *env, int64_t key_token);
 // Moves the key only.
 void pair_env_key(struct pair_env *env, int64_t key_token);
 // Is the pair kept? A pair without a value (an overflow that the plan did not refuse) fills

@@ -9,6 +9,7 @@
 #include "runtime/lists.h"
 #include "runtime/ranges.h"
 #include "runtime/schedule.h"
+#include "runtime/sources.h"
 #include "runtime/tuned.h"
 
 #include <assert.h>
@@ -34,6 +35,8 @@ static enum heddle_status bind(struct plan *plan, const struct heddle_problem *p
         status = bind_arrays(plan, problem, error);
     if (status == HEDDLE_OK)
         status = ranges_check(plan, error);
+    if (status == HEDDLE_OK)
+        status = sources_bind(plan, error);
     return status;
 }
 
@@ -104,6 +107,25 @@ static enum heddle_status get_kernel(struct plan *plan, struct error *error) {
     return status;
 }
 
+// What is not made of patterns with sources: code for GPUs, and lists of query boxes by key boxes.
+static enum heddle_status refuse_sources(const struct plan *plan, struct error *error) {
+    const struct plan_options *options = &plan->options;
+    const struct pattern *pattern = plan->program->pattern;
+    if (!pattern_is_pooled(pattern))
+        return HEDDLE_OK;
+    if (plan->options.on_device && pattern_is_pooled(plan->program->pattern))
+        return error_set(
+            error, HEDDLE_LIMIT,
+            "lists of a pattern that reads keys at several resolutions are made on the "
+            "host: take HEDDLE_PLANNER_HOST");
+    if (options->key_major)
+        return error_set(error, HEDDLE_LIMIT,
+                         "pattern '%s' reads keys at several resolutions, which is not planned "
+                         "from the keys' side",
+                         pattern->name);
+    return HEDDLE_OK;
+}
+
 static enum heddle_status fill(struct plan *plan, const struct heddle_problem *problem,
                                struct error *error) {
     jmp_buf escape;
@@ -113,7 +135,9 @@ static enum heddle_status fill(struct plan *plan, const struct heddle_problem *p
     }
     plan->arena.escape = &escape;
     double begin = now_ms();
-    enum heddle_status status = bind(plan, problem, error);
+    enum heddle_status status = refuse_sources(plan, error);
+    if (status == HEDDLE_OK)
+        status = bind(plan, problem, error);
     set_limits(plan);
     if (status == HEDDLE_OK)
         status = make_lists(plan, error);
@@ -194,13 +218,14 @@ static bool tile_box(const struct plan *plan, const struct abi_item *item,
 
 static int64_t run_kept(const struct plan *plan, const struct abi_item *item,
                         const struct abi_run *run) {
+    const struct planner_source *code = &plan->planner->sources[abi_run_source(run)];
     int64_t at[ABI_AXES], kept = 0;
     struct abi_box box;
     for (at[0] = 0; at[0] < run->count[0]; at[0]++)
         for (at[1] = 0; at[1] < run->count[1]; at[1]++)
             for (at[2] = 0; at[2] < run->count[2]; at[2]++)
                 if (tile_box(plan, item, run, at, &box))
-                    kept += plan->planner->count[plan->basis](&plan->launch.env, item, &box);
+                    kept += code->count[plan->basis](&plan->launch.env, item, &box);
     return kept;
 }
 
@@ -213,7 +238,10 @@ static int64_t item_partial_kept(const struct plan *plan, const struct abi_item 
         const struct abi_run *run = &plan->launch.runs[i];
         if (!(run->kind & ABI_RUN_PARTIAL))
             continue;
-        kept += run_kept(plan, item, run);
+        struct abi_item here = *item;
+        if (pattern_is_pooled(plan->program->pattern))
+            here.list_end[ABI_AXES - 1] = plan_source_keys(plan, abi_run_source(run));
+        kept += run_kept(plan, &here, run);
         *out_tested +=
             (int64_t)run->count[0] * run->count[1] * run->count[2] * keys * box_rows(item);
     }
@@ -265,6 +293,9 @@ int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out
 
 static void print_run(const struct plan *plan, const struct abi_run *run, struct strbuf *out) {
     strbuf_puts(out, run->kind & ABI_RUN_PARTIAL ? "    partial" : "    full   ");
+    if (pattern_is_pooled(plan->program->pattern))
+        strbuf_printf(out, "  by %-4" PRId64,
+                      pattern_source(plan->program->pattern, abi_run_source(run)).factor);
     for (int a = ABI_AXES - plan->basis_axes; a < ABI_AXES; a++)
         strbuf_printf(out, "  %d + %d x %d", run->origin[a], run->count[a], run->step[a]);
     if (run->own) {

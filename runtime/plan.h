@@ -35,6 +35,7 @@ struct plan_counts {
     int64_t lists, items; // lists are shared by heads of a class; items are not
     int64_t runs;
     int64_t full_tiles, partial_tiles; // of all items
+    int64_t source_tiles[MAX_SOURCES]; // both kinds, by source
     int64_t computed_pairs;            // tiles x tile keys x rows of the item, all items
     int64_t full_pairs;                // of these, in full tiles
     int64_t merged_lists;              // lists that met run_room and were merged
@@ -100,20 +101,27 @@ void plan_destroy(struct plan *plan);
 // that option they are there.
 enum heddle_status plan_make_lists(struct plan *plan, struct error *error);
 
+// Keys of a source of the pattern: groups, the last one as ragged as it may be.
+int64_t plan_source_keys(const struct plan *plan, int source);
+
 // The item side's box `box` of head `head` in batch `batch`, as the compiled functions take it.
 struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box);
+// The same with the keys of another source than the first on the list side.
+struct abi_item plan_source_item(const struct plan *plan, int source, int64_t batch, int64_t head,
+                                 int64_t box);
 // Runs of one item: [*out_begin, *out_end) of plan->launch.runs.
 void plan_item_runs(const struct plan *plan, int64_t batch, int64_t head, int64_t box,
                     int64_t *out_begin, int64_t *out_end);
 
-// Does query `query_row` (0 .. queries) keep key `key_token`? By the reference meaning, one pair;
-// false too when there is no memory for a pattern of many inputs.
+// Does query `query_row` (0 .. queries) keep key `key_token`, at whatever resolution? By the
+// reference meaning, one pair; false too when there is no memory for a pattern of many inputs.
 bool plan_keeps(const struct plan *plan, int64_t batch, int64_t head, int64_t query_row,
                 int64_t key_token);
 
-// Kept pairs of all batches and heads: those of full tiles, which are known, and those of partial
-// tiles: exact while these hold at most `budget_pairs` pairs to test (fewer where a pair takes many
-// turns of quantifiers), else estimated from a scattered sample of items (*out_exact says which).
+// Kept pairs of all batches and heads, a group of keys that is read as one counted once: those of
+// full tiles, which are known, and those of partial tiles: exact while these hold at most
+// `budget_pairs` pairs to test (fewer where a pair takes many turns of quantifiers), else estimated
+// from a scattered sample of items (*out_exact says which).
 int64_t plan_kept_pairs(const struct plan *plan, int64_t budget_pairs, bool *out_exact);
 
 // Stage dump `plan`: geometry, counts, and the runs of the first lists.

@@ -26,6 +26,7 @@ struct ranges {
     // holds while no variable in it was set later.
     uint32_t *known, set_at[MAX_VARS], clock;
     struct box vars[MAX_VARS];
+    int64_t keys;   // of the source in hand
     int64_t turns;  // of the quantifiers around the node in hand, multiplied
     bool any_turns; // are allowed: of a map
     bool wide, failed;
@@ -79,6 +80,8 @@ static struct box position_box(const struct ranges *r, const struct expr *node) 
     const struct plan *plan = r->plan;
     bool query = node->payload.ref.side == SIDE_QUERY;
     int64_t slice = plan->keys / plan->size[0];
+    if (!query && plan->program->pattern->axis_count == 1)
+        return interval(0, r->keys - 1);
     if (node->op == OP_TOKEN)
         return interval(query ? plan->query_offset : 0, plan->keys - 1);
     int axis = node->payload.ref.index;
@@ -297,8 +300,12 @@ static void visit_all(struct ranges *r) {
     r->clock = 1;
     r->boxes = ARENA_ARRAY(&r->plan->arena, struct box, pattern->graph->count);
     r->known = ARENA_ARRAY(&r->plan->arena, uint32_t, pattern->graph->count);
-    visit(r, pattern->keep);
-    if (pattern->score)
+    for (int s = pattern_source_count(pattern) - 1; s >= 0; s--) {
+        r->keys = plan_source_keys(r->plan, s);
+        memset(r->known, 0, pattern->graph->count * sizeof *r->known);
+        visit(r, pattern_source(pattern, s).view->keep);
+    }
+    if (pattern->score) // of one that pools: no key in it
         visit(r, pattern->score);
 }
 

@@ -1,23 +1,35 @@
 // The idea: for one row, ask the predicate about every key, collect the logits of those kept, then
 // a softmax in two passes (maximum, then sums), all in double. Nothing is shared with tiles, lists
 // or generated code, so agreement means something.
+//
+// Of a pattern that pools, the row asks about every group of every source. A group's key and value
+// are the means of the keys there are, in double, rounded to the dtype like the copies that kernels
+// read; its logit gets the logarithm of what it weighs.
 #include "runtime/reference.h"
 
 #include "runtime/pair_env.h"
+#include "runtime/sources.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+
+struct kept { // a key: a group of a source
+    int source;
+    int64_t group;
+};
 
 // A row in progress, and what stays the same from row to row.
 struct reference {
     const struct plan *plan;
     const struct heddle_tensors *tensors;
     struct pair_env env;
-    double *logits; // of the kept keys
-    int64_t *kept;  // their tokens
-    double *query;  // [dim], as double
-    double *out;    // [dim]
+    double *logits;    // of the kept keys
+    struct kept *kept; // which they are
+    double *query;     // [dim], as double
+    double *row;       // [dim]: of K or V
+    double *out;       // [dim]
+    int64_t query_token;
 };
 
 // Where a row starts, and the step between its elements.
@@ -37,12 +49,16 @@ static enum heddle_status reference_init(struct reference *ref, const struct pla
                                          const struct heddle_tensors *tensors,
                                          struct error *error) {
     *ref = (struct reference){.plan = plan, .tensors = tensors};
-    size_t keys = (size_t)plan->keys, dim = (size_t)plan->dim;
+    size_t keys = 0, dim = (size_t)plan->dim;
+    for (int s = 0; s < pattern_source_count(plan->program->pattern); s++)
+        keys += (size_t)plan_source_keys(plan, s);
     ref->logits = calloc(keys + 1, sizeof *ref->logits);
     ref->kept = calloc(keys + 1, sizeof *ref->kept);
     ref->query = calloc(dim, sizeof *ref->query);
+    ref->row = calloc(dim, sizeof *ref->row);
     ref->out = calloc(dim, sizeof *ref->out);
-    if (!ref->logits || !ref->kept || !ref->query || !ref->out || !pair_env_init(&ref->env, plan))
+    if (!ref->logits || !ref->kept || !ref->query || !ref->row || !ref->out ||
+        !pair_env_init(&ref->env, plan))
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the reference");
     return HEDDLE_OK;
 }
@@ -52,6 +68,7 @@ static void reference_finish(struct reference *ref) {
     free(ref->logits);
     free(ref->kept);
     free(ref->query);
+    free(ref->row);
     free(ref->out);
 }
 
@@ -60,6 +77,29 @@ static struct row_view kv_row(const struct reference *ref, const struct heddle_t
     const struct plan *plan = ref->plan;
     int64_t kv_head = head / (plan->heads / plan->kv_heads);
     return tensor_row(tensor, plan->kv_heads, plan->keys, plan->dim, batch, kv_head, token);
+}
+
+static double rounded(enum heddle_dtype dtype, double value) {
+    uint32_t memory;
+    dtype_store(dtype, &memory, 0, value);
+    return dtype_load(dtype, &memory, 0);
+}
+
+// The row of a group, into ref->row: the key itself, or the mean of the keys there are.
+static void read_row(struct reference *ref, const struct heddle_tensor *tensor, int64_t batch,
+                     int64_t head, struct kept at) {
+    const struct plan *plan = ref->plan;
+    int64_t factor = pattern_source(plan->program->pattern, at.source).factor;
+    int64_t begin = at.group * factor,
+            end = begin + factor < plan->keys ? begin + factor : plan->keys;
+    memset(ref->row, 0, (size_t)plan->dim * sizeof *ref->row);
+    for (int64_t token = begin; token < end; token++) {
+        struct row_view row = kv_row(ref, tensor, batch, head, token);
+        for (int64_t d = 0; d < plan->dim; d++)
+            ref->row[d] += dtype_load(plan->dtype, tensor->data, row.offset + d * row.step);
+    }
+    for (int64_t d = 0; d < plan->dim && factor > 1; d++)
+        ref->row[d] = rounded(plan->dtype, ref->row[d] / (double)(end - begin));
 }
 
 static enum heddle_status no_value(const struct reference *ref, const struct eval_failure *failure,
@@ -74,40 +114,54 @@ static enum heddle_status no_value(const struct reference *ref, const struct eva
                      (long long)query_token, (long long)key_token);
 }
 
-// The logit of the pair where the environment stands: scaled product, through `score`.
-static double logit(struct reference *ref, struct row_view k, struct eval_failure *failure) {
+// The logit of the pair where the environment stands: scaled product, through `score`, and the
+// logarithm of what the key weighs.
+static double logit(struct reference *ref, int64_t batch, int64_t head, struct kept key,
+                    struct eval_failure *failure) {
     const struct plan *plan = ref->plan;
+    const struct pattern *pattern = plan->program->pattern;
     double dot = 0;
+    read_row(ref, &ref->tensors->k, batch, head, key);
     for (int64_t d = 0; d < plan->dim; d++)
-        dot += ref->query[d] * dtype_load(plan->dtype, ref->tensors->k.data, k.offset + d * k.step);
+        dot += ref->query[d] * ref->row[d];
     double scaled = dot * plan->scale;
-    const struct expr *score = plan->program->pattern->score;
-    if (!score)
-        return scaled;
+    double bias = pattern_is_pooled(pattern) ? source_bias(plan, key.source, head, key.group) : 0;
+    if (!pattern->score)
+        return scaled + bias;
     ref->env.eval.score = scaled;
-    return expr_eval(score, &ref->env.eval, failure).r;
+    return expr_eval(pattern->score, &ref->env.eval, failure).r + bias;
+}
+
+// Adds to ref->kept and ref->logits what one source keeps.
+static enum heddle_status collect_source(struct reference *ref, int64_t batch, int64_t head,
+                                         int source, int64_t *count, struct error *error) {
+    const struct plan *plan = ref->plan;
+    pair_env_source(&ref->env, source);
+    for (int64_t key = 0; key < plan_source_keys(plan, source); key++) {
+        struct eval_failure failure = {0};
+        pair_env_key(&ref->env, key);
+        if (pair_env_keeps(&ref->env, &failure)) {
+            ref->kept[*count] = (struct kept){source, key};
+            ref->logits[*count] = logit(ref, batch, head, ref->kept[*count], &failure);
+            ++*count;
+        }
+        if (failure.fault != EVAL_OK)
+            return no_value(ref, &failure, ref->query_token, key, error);
+    }
+    return HEDDLE_OK;
 }
 
 // Fills ref->kept and ref->logits; *out_count keys are kept.
 static enum heddle_status collect(struct reference *ref, int64_t batch, int64_t head, int64_t row,
                                   int64_t *out_count, struct error *error) {
-    const struct plan *plan = ref->plan;
-    int64_t query_token = row + plan->query_offset, count = 0;
-    pair_env_place(&ref->env, batch, head, query_token, 0);
-    for (int64_t key = 0; key < plan->keys; key++) {
-        struct eval_failure failure = {0};
-        pair_env_key(&ref->env, key);
-        if (pair_env_keeps(&ref->env, &failure)) {
-            ref->kept[count] = key;
-            ref->logits[count] =
-                logit(ref, kv_row(ref, &ref->tensors->k, batch, head, key), &failure);
-            count++;
-        }
-        if (failure.fault != EVAL_OK)
-            return no_value(ref, &failure, query_token, key, error);
-    }
-    *out_count = count;
-    return HEDDLE_OK;
+    enum heddle_status status = HEDDLE_OK;
+    *out_count = 0;
+    ref->query_token = row + ref->plan->query_offset;
+    pair_env_place(&ref->env, batch, head, ref->query_token, 0);
+    for (int s = 0; s < pattern_source_count(ref->plan->program->pattern) && status == HEDDLE_OK;
+         s++)
+        status = collect_source(ref, batch, head, s, out_count, error);
+    return status;
 }
 
 // Softmax over the collected logits, times V. A logit of -inf weighs nothing.
@@ -123,11 +177,10 @@ static void combine(struct reference *ref, int64_t batch, int64_t head, int64_t 
         return;
     for (int64_t i = 0; i < count; i++) {
         double weight = exp(ref->logits[i] - most);
-        struct row_view v = kv_row(ref, &ref->tensors->v, batch, head, ref->kept[i]);
+        read_row(ref, &ref->tensors->v, batch, head, ref->kept[i]);
         sum += weight;
         for (int64_t d = 0; d < plan->dim; d++)
-            ref->out[d] +=
-                weight * dtype_load(plan->dtype, ref->tensors->v.data, v.offset + d * v.step);
+            ref->out[d] += weight * ref->row[d];
     }
     for (int64_t d = 0; d < plan->dim; d++)
         ref->out[d] /= sum;

@@ -80,7 +80,8 @@ static struct basis make_basis(const struct pattern *pattern, int fused,
 
 int basis_list(const struct pattern *pattern, struct basis *bases) {
     const struct expr *splits[MAX_AXES] = {0};
-    find_splits(pattern->keep, splits);
+    if (!pattern_is_pooled(pattern)) // all sources share the item side
+        find_splits(pattern->keep, splits);
     int count = 0;
     for (int fused = 1; fused <= pattern->axis_count; fused++)
         bases[count++] = make_basis(pattern, fused, splits);

@@ -27,7 +27,8 @@ struct basis {
     int first[ABI_AXES], last[ABI_AXES];
 };
 
-// Fills bases[] for a pattern and returns how many there are. Finds splits in pattern->keep.
+// Fills bases[] for a pattern and returns how many there are. Finds splits in pattern->keep; a
+// pattern with sources has none.
 int basis_list(const struct pattern *pattern, struct basis *bases);
 
 // `keep` over OP_PLACE leaves instead of coordinates and tokens. item_side says which side's

@@ -189,4 +189,8 @@ void count_runs_pattern(struct pattern *pattern) {
     for (int i = 0; i < pattern->map_count; i++)
         pattern->maps[i].body = count_runs(pattern->graph, pattern->maps[i].written, true);
     pattern->keep = count_runs(pattern->graph, pattern->written, false);
+    for (int s = 0; s < pattern->source_count; s++) {
+        struct pattern *view = pattern->sources[s].view;
+        view->keep = count_runs(pattern->graph, view->written, false);
+    }
 }

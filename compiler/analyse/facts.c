@@ -119,6 +119,24 @@ struct facts *analyse(struct arena *arena, const struct pattern *pattern) {
     return facts;
 }
 
+static void join_differences(struct facts *all, const struct facts *one,
+                             const struct pattern *pattern) {
+    all->by_head |= one->by_head;
+    all->by_batch |= one->by_batch;
+    for (int t = 0; t < pattern->table_count; t++)
+        all->tables_in_keep[t] |= one->tables_in_keep[t];
+}
+
+struct facts **analyse_sources(struct arena *arena, const struct pattern *pattern) {
+    int count = pattern_source_count(pattern);
+    struct facts **facts = ARENA_ARRAY(arena, struct facts *, (size_t)count);
+    for (int s = 0; s < count; s++)
+        facts[s] = analyse(arena, pattern_source(pattern, s).view);
+    for (int s = 1; s < count; s++)
+        join_differences(facts[0], facts[s], pattern);
+    return facts;
+}
+
 static void print_basis(const struct facts *facts, int side, int b, const struct expr_names *names,
                         struct strbuf *out) {
     const struct basis *basis = &facts->bases[b];

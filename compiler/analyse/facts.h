@@ -28,7 +28,10 @@ struct facts {
     bool *tables_in_keep; // by table: read with [head], so equal values give equal lists
 };
 
+// Of a pattern with sources: of its first. `pattern` is one source's view for the others.
 struct facts *analyse(struct arena *arena, const struct pattern *pattern);
+// The facts of every source, [pattern_source_count]; what lists differ by is that of all of them.
+struct facts **analyse_sources(struct arena *arena, const struct pattern *pattern);
 void facts_print(const struct facts *facts, const struct pattern *pattern, struct strbuf *out);
 
 #endif

@@ -50,6 +50,14 @@ void cpu_layout_init(struct cpu_emit *e) {
     at->bad_count = reserve_scalar(e);
     at->bad_keys = cpu_reserve(e, CPU_KEY_ROWS * 8);
     at->bad_flag = cpu_reserve(e, CPU_KEY_ROWS);
+    if (e->pooled) {
+        int64_t *of_source[] = {&at->key_stride,       &at->value_stride, &at->key_dim_stride,
+                                &at->value_dim_stride, &at->key_last,     &at->whole_bias,
+                                &at->ragged_bias};
+        for (size_t i = 0; i < sizeof of_source / sizeof *of_source; i++)
+            *of_source[i] = reserve_scalar(e);
+        at->key_bias = cpu_reserve(e, CPU_KEY_ROWS * 4);
+    }
     if (e->multiply == &cpu_multiply_amx) {
         at->amx_config = cpu_reserve(e, 64);
         at->amx_weights = cpu_reserve(e, matrix / 2);

@@ -63,6 +63,11 @@ struct cpu_layout {
     int64_t kept;                // i8 or i16 per (key, vector of queries): lanes kept
     int64_t bad_count, bad_keys; // i64; i64[64]: keys whose V row is not finite
     int64_t bad_flag;            // i8[64]
+    // Of the source in use (cpu_sources.c), where the pattern has sources.
+    int64_t key_stride, value_stride, key_dim_stride, value_dim_stride; // i64, in elements
+    int64_t key_last;                                                   // i64: its last group
+    int64_t whole_bias, ragged_bias;                                    // floats, base 2
+    int64_t key_bias;                                                   // float[64]
     // AMX only: the tiles' configuration; P as tiles with queries down.
     int64_t amx_config, amx_weights;
     int64_t bytes;
@@ -87,8 +92,9 @@ struct cpu_emit {
     struct cpu_layout at;
     LLVMTypeRef
         function_type; // of the internal functions: void (launch, scratch, i64, i64, i64, i64)
-    LLVMValueRef launch, scratch, args[4]; // of the function being emitted
-    struct mask_program *keep, *score;     // score may be NULL
+    LLVMValueRef launch, scratch, args[4];           // of the function being emitted
+    struct mask_program *keeps[MAX_SOURCES], *score; // by source; score may be NULL
+    bool pooled;                                     // pattern_is_pooled
 };
 
 // ---- small steps (cpu_emit.c) -----------------------------------------------------------------
@@ -124,6 +130,12 @@ void cpu_store(struct cpu_emit *e, LLVMValueRef value, LLVMValueRef at, unsigned
     llvm_load_field((e)->unit, (e)->launch,                                                        \
                     offsetof(struct abi_launch, field) + 8 * (size_t)(number), type, #field)
 
+// ---- sources (cpu_sources.c) --------------------------------------------------------------------
+
+// (): the rows, extent and bias of a source, of the item at hand, into scratch.
+LLVMValueRef cpu_emit_use_source(struct cpu_emit *e, int source);
+LLVMValueRef cpu_emit_add_bias(struct cpu_emit *e); // (): S += what the tile's keys weigh
+
 // ---- geometry (cpu_geometry.c) ----------------------------------------------------------------
 
 LLVMValueRef cpu_emit_tile_offsets(struct cpu_emit *e);  // (): fills at.tile_*
@@ -133,6 +145,10 @@ LLVMValueRef cpu_emit_place_partial(struct cpu_emit *e); // (corner x 3, own): a
 // (offset of positions, offset of axes): coordinates on the pattern's axes. Patterns of one axis
 // need none: there an axis is the last basis position (cpu_layout_init).
 LLVMValueRef cpu_emit_axes(struct cpu_emit *e);
+// data + batch * batch_stride + head * head_stride of a struct abi_tensor.
+LLVMValueRef cpu_tensor_base(struct cpu_emit *e, LLVMValueRef record, LLVMValueRef batch,
+                             LLVMValueRef head);
+LLVMValueRef cpu_kv_head(struct cpu_emit *e, LLVMValueRef head);
 
 // ---- rows of tensors (cpu_rows.c) -------------------------------------------------------------
 
@@ -209,6 +225,7 @@ struct cpu_mask_functions {
     LLVMValueRef full;    // (): S = score(S); NULL without a score
 };
 void cpu_plan_masks(struct cpu_emit *e);
-struct cpu_mask_functions cpu_emit_masks(struct cpu_emit *e, int index_bits);
+// Of a source; `full` of any but the first is NULL: it is the first's.
+struct cpu_mask_functions cpu_emit_masks(struct cpu_emit *e, int index_bits, int source);
 
 #endif

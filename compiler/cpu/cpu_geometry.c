@@ -67,28 +67,40 @@ LLVMValueRef cpu_emit_tile_offsets(struct cpu_emit *e) {
 
 // ---- the item's rows --------------------------------------------------------------------------
 
-// base + batch * batch_stride + head * head_stride, of the tensor at `offset` of the launch.
-static LLVMValueRef tensor_base(struct cpu_emit *e, size_t offset, LLVMValueRef batch,
-                                LLVMValueRef head) {
+LLVMValueRef cpu_tensor_base(struct cpu_emit *e, LLVMValueRef record, LLVMValueRef batch,
+                             LLVMValueRef head) {
     struct llvm_unit *unit = e->unit;
-    LLVMValueRef data = llvm_load_field(unit, e->launch, offset, unit->ptr, "data");
-    LLVMValueRef per_batch = llvm_load_field(
-        unit, e->launch, offset + offsetof(struct abi_tensor, batch_stride), unit->i64, "");
-    LLVMValueRef per_head = llvm_load_field(
-        unit, e->launch, offset + offsetof(struct abi_tensor, head_stride), unit->i64, "");
+    LLVMValueRef data =
+        llvm_load_field(unit, record, offsetof(struct abi_tensor, data), unit->ptr, "data");
+    LLVMValueRef per_batch =
+        llvm_load_field(unit, record, offsetof(struct abi_tensor, batch_stride), unit->i64, "");
+    LLVMValueRef per_head =
+        llvm_load_field(unit, record, offsetof(struct abi_tensor, head_stride), unit->i64, "");
     LLVMValueRef elements = cpu_add(e, cpu_mul(e, batch, per_batch), cpu_mul(e, head, per_head));
     return llvm_byte_offset(unit, data, cpu_mul(e, elements, cpu_const(e, e->element_bytes)));
+}
+
+// Of the tensor at `offset` of the launch.
+static LLVMValueRef tensor_base(struct cpu_emit *e, size_t offset, LLVMValueRef batch,
+                                LLVMValueRef head) {
+    LLVMValueRef record = llvm_byte_offset(e->unit, e->launch, cpu_const(e, (int64_t)offset));
+    return cpu_tensor_base(e, record, batch, head);
+}
+
+LLVMValueRef cpu_kv_head(struct cpu_emit *e, LLVMValueRef head) {
+    LLVMBuilderRef b = e->unit->builder;
+    LLVMValueRef group = LLVMBuildSDiv(b, CPU_FIELD(e, env.heads, e->unit->i64),
+                                       CPU_FIELD(e, env.kv_heads, e->unit->i64), "");
+    return LLVMBuildSDiv(b, head, group, "kv_head");
 }
 
 // Head and batch from the item's (batch * heads + head), and the tensors' bases.
 static void place_heads(struct cpu_emit *e, LLVMValueRef head_row) {
     LLVMBuilderRef b = e->unit->builder;
     LLVMValueRef heads = CPU_FIELD(e, env.heads, e->unit->i64);
-    LLVMValueRef kv_heads = CPU_FIELD(e, env.kv_heads, e->unit->i64);
     LLVMValueRef batch = LLVMBuildSDiv(b, head_row, heads, "batch");
     LLVMValueRef head = LLVMBuildSRem(b, head_row, heads, "head");
-    LLVMValueRef group = LLVMBuildSDiv(b, heads, kv_heads, "");
-    LLVMValueRef kv_head = LLVMBuildSDiv(b, head, group, "kv_head");
+    LLVMValueRef kv_head = cpu_kv_head(e, head);
     cpu_put(e, e->at.item_head, head);
     cpu_put(e, e->at.item_batch, batch);
     cpu_put(e, e->at.item_queries, tensor_base(e, offsetof(struct abi_launch, q), batch, head));
@@ -214,6 +226,8 @@ static struct axis_limits read_limits(struct cpu_emit *e, int axis, LLVMValueRef
     LLVMValueRef extent = cpu_get(e, e->at.item_extent[axis], unit->i64);
     LLVMValueRef last = LLVMBuildSub(unit->builder, CPU_FIELD_AT(e, basis_extent, axis, unit->i64),
                                      cpu_const(e, 1), "");
+    if (e->pooled && axis == ABI_AXES - 1)
+        last = cpu_get(e, e->at.key_last, unit->i64);
     begin = cpu_min(e, cpu_max(e, begin, cpu_const(e, 0)), cpu_const(e, INT32_MAX));
     end = cpu_max(e, cpu_min(e, end, extent), cpu_const(e, 0));
     return (struct axis_limits){

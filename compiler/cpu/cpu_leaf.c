@@ -19,10 +19,7 @@ static LLVMValueRef coordinates(struct mask_walk *w, int64_t array) {
 }
 
 static LLVMValueRef kv_head(struct cpu_emit *e) {
-    LLVMBuilderRef b = e->unit->builder;
-    LLVMValueRef group = LLVMBuildSDiv(b, CPU_FIELD(e, env.heads, e->unit->i64),
-                                       CPU_FIELD(e, env.kv_heads, e->unit->i64), "");
-    return LLVMBuildSDiv(b, cpu_get(e, e->at.item_head, e->unit->i64), group, "");
+    return cpu_kv_head(e, cpu_get(e, e->at.item_head, e->unit->i64));
 }
 
 static LLVMValueRef load_slot(struct mask_walk *w, LLVMValueRef slot, enum type type) {

@@ -81,7 +81,8 @@ static struct mask_program *plan_program(struct cpu_emit *e, const struct expr *
 
 void cpu_plan_masks(struct cpu_emit *e) {
     const struct pattern *pattern = e->spec->pattern;
-    e->keep = plan_program(e, pattern->keep, 64);
+    for (int s = 0; s < pattern_source_count(pattern); s++)
+        e->keeps[s] = plan_program(e, pattern_source(pattern, s).view->keep, 64);
     e->score = pattern->score ? plan_program(e, pattern->score, 32) : NULL;
 }
 
@@ -241,10 +242,10 @@ static void emit_pair(struct cpu_emit *e, const struct pairs *pairs, LLVMValueRe
 }
 
 // for each vector of queries, for each key: rows stay in registers while keys pass.
-static void emit_pairs(struct cpu_emit *e, int index_bits, bool with_keep) {
+static void emit_pairs(struct cpu_emit *e, int index_bits, const struct mask_program *keep) {
     struct pairs pairs = {NULL, NULL};
-    if (with_keep)
-        pairs.keep = new_walk(e, e->keep, index_bits, e->lanes);
+    if (keep)
+        pairs.keep = new_walk(e, keep, index_bits, e->lanes);
     if (e->score)
         pairs.score = new_walk(e, e->score, index_bits, e->lanes);
     LLVMValueRef zero = cpu_const(e, 0), one = cpu_const(e, 1);
@@ -268,27 +269,28 @@ static LLVMValueRef begin(struct cpu_emit *e, const char *what, int index_bits) 
     return cpu_function_begin(e, arena_format(e->arena, "%s_%d", what, index_bits));
 }
 
-struct cpu_mask_functions cpu_emit_masks(struct cpu_emit *e, int index_bits) {
+struct cpu_mask_functions cpu_emit_masks(struct cpu_emit *e, int index_bits, int source) {
     struct cpu_mask_functions functions = {0};
+    const struct mask_program *keep = e->keeps[source];
     functions.item = begin(e, "mask_item", index_bits);
-    emit_item_phases(e, e->keep, index_bits);
-    if (e->score)
+    emit_item_phases(e, keep, index_bits);
+    if (e->score && source == 0)
         emit_item_phases(e, e->score, index_bits);
     cpu_function_end(e);
 
     functions.keys = begin(e, "mask_keys", index_bits);
-    emit_vectors(e, e->keep, index_bits, MASK_KEY);
+    emit_vectors(e, keep, index_bits, MASK_KEY);
     if (e->score)
         emit_vectors(e, e->score, index_bits, MASK_KEY);
     cpu_function_end(e);
 
     functions.partial = begin(e, "mask_partial", index_bits);
-    emit_pairs(e, index_bits, true);
+    emit_pairs(e, index_bits, keep);
     cpu_function_end(e);
 
-    if (e->score) {
+    if (e->score && source == 0) {
         functions.full = begin(e, "score_full", index_bits);
-        emit_pairs(e, index_bits, false);
+        emit_pairs(e, index_bits, NULL);
         cpu_function_end(e);
     }
     return functions;

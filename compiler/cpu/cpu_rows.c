@@ -24,12 +24,27 @@ struct cpu_tensor cpu_queries(struct cpu_emit *e) {
     return tensor(e, offsetof(struct abi_launch, q), cpu_get(e, e->at.item_queries, e->unit->ptr));
 }
 
+// Of the source in use: its strides are in scratch.
+static struct cpu_tensor source_tensor(struct cpu_emit *e, LLVMValueRef base, int64_t token_stride,
+                                       int64_t dim_stride) {
+    struct cpu_tensor t = {.base = base, .token_stride = cpu_get(e, token_stride, e->unit->i64)};
+    if (!e->spec->dim_contiguous)
+        t.dim_stride = cpu_get(e, dim_stride, e->unit->i64);
+    return t;
+}
+
 struct cpu_tensor cpu_keys(struct cpu_emit *e) {
-    return tensor(e, offsetof(struct abi_launch, k), cpu_get(e, e->at.item_keys, e->unit->ptr));
+    LLVMValueRef base = cpu_get(e, e->at.item_keys, e->unit->ptr);
+    if (e->pooled)
+        return source_tensor(e, base, e->at.key_stride, e->at.key_dim_stride);
+    return tensor(e, offsetof(struct abi_launch, k), base);
 }
 
 struct cpu_tensor cpu_values(struct cpu_emit *e) {
-    return tensor(e, offsetof(struct abi_launch, v), cpu_get(e, e->at.item_values, e->unit->ptr));
+    LLVMValueRef base = cpu_get(e, e->at.item_values, e->unit->ptr);
+    if (e->pooled)
+        return source_tensor(e, base, e->at.value_stride, e->at.value_dim_stride);
+    return tensor(e, offsetof(struct abi_launch, v), base);
 }
 
 struct cpu_tensor cpu_output(struct cpu_emit *e) {

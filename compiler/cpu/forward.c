@@ -4,9 +4,10 @@
 //   heddle_attention(launch, begin, end, scratch):
 //     tile_offsets
 //     for each item:    place_queries, pack_queries, begin_softmax
-//       for each run, for each of its bricks:
-//         full:         place, pack K and V, logits, [score],       softmax, values
-//         partial:      place, pack K and V, logits, [score], mask, softmax, values, add_bad
+//       for each run, [use_source,] for each of its bricks:
+//         full:         place, pack K and V, logits, [score],       [add_bias,] softmax, values
+//         partial:      place, pack K and V, logits, [score], mask, [add_bias,] softmax, values,
+//                       add_bad
 //       finish_item
 #include "compiler/cpu/cpu_emit.h"
 #include "compiler/cpu/cpu_kernel.h"
@@ -18,8 +19,10 @@ struct forward { // the primitives, emitted
     LLVMValueRef tile_offsets, place_queries, place_full, place_partial, axes;
     LLVMValueRef pack_queries, pack_keys, pack_values, pack_checked;
     LLVMValueRef logits, values, begin_softmax, softmax, add_bad, finish_item;
-    struct cpu_mask_functions narrow, wide;
-    LLVMValueRef tile_full, tile_partial;
+    LLVMValueRef use_source[MAX_SOURCES], add_bias; // where the pattern has sources
+    struct cpu_mask_functions narrow[MAX_SOURCES], wide[MAX_SOURCES];
+    LLVMValueRef tile_full[MAX_SOURCES], tile_partial[MAX_SOURCES];
+    int source_count;
 };
 
 static void emit_primitives(struct cpu_emit *e, struct forward *f) {
@@ -38,8 +41,13 @@ static void emit_primitives(struct cpu_emit *e, struct forward *f) {
     f->softmax = cpu_emit_softmax(e);
     f->add_bad = cpu_emit_add_bad(e);
     f->finish_item = cpu_emit_finish_item(e);
-    f->narrow = cpu_emit_masks(e, 32);
-    f->wide = cpu_emit_masks(e, 64);
+    f->add_bias = e->pooled ? cpu_emit_add_bias(e) : NULL;
+    f->source_count = pattern_source_count(e->spec->pattern);
+    for (int s = 0; s < f->source_count; s++) {
+        f->use_source[s] = e->pooled ? cpu_emit_use_source(e, s) : NULL;
+        f->narrow[s] = cpu_emit_masks(e, 32, s);
+        f->wide[s] = cpu_emit_masks(e, 64, s);
+    }
 }
 
 static void call0(struct cpu_emit *e, LLVMValueRef function) {
@@ -65,7 +73,8 @@ static void call_axes(struct cpu_emit *e, struct forward *f, const int64_t *posi
 }
 
 // tile(corner x 3, own)
-static LLVMValueRef emit_tile(struct cpu_emit *e, struct forward *f, bool partial) {
+static LLVMValueRef emit_tile(struct cpu_emit *e, struct forward *f, int source, bool partial) {
+    const struct cpu_mask_functions *narrow = &f->narrow[source], *wide = &f->wide[source];
     LLVMValueRef function = cpu_function_begin(e, partial ? "tile_partial" : "tile_full");
     bool coordinates = partial || e->score;
     cpu_call(e, coordinates ? f->place_partial : f->place_full, e->args[0], e->args[1], e->args[2],
@@ -76,10 +85,12 @@ static LLVMValueRef emit_tile(struct cpu_emit *e, struct forward *f, bool partia
     call0(e, f->logits);
     if (coordinates) {
         call_axes(e, f, e->at.key_position, e->at.key_axis);
-        call_mask(e, f->narrow.keys, f->wide.keys);
-        call_mask(e, partial ? f->narrow.partial : f->narrow.full,
-                  partial ? f->wide.partial : f->wide.full);
+        call_mask(e, narrow->keys, wide->keys);
+        call_mask(e, partial ? narrow->partial : f->narrow[0].full,
+                  partial ? wide->partial : f->wide[0].full);
     }
+    if (f->add_bias)
+        call0(e, f->add_bias);
     call0(e, f->softmax);
     call0(e, f->values);
     if (partial)
@@ -112,6 +123,34 @@ static void emit_run(struct cpu_emit *e, LLVMValueRef run, LLVMValueRef tile) {
         llvm_loop_end(&loops[a]);
 }
 
+// A run of one source: full or partial, as its kind says.
+static void emit_kind(struct cpu_emit *e, struct forward *f, int source, LLVMValueRef run,
+                      LLVMValueRef kind) {
+    LLVMBuilderRef b = e->unit->builder;
+    LLVMValueRef flag = LLVMBuildAnd(b, kind, cpu_const(e, ABI_RUN_PARTIAL), "");
+    struct llvm_if partial;
+    llvm_if_begin(e->unit, &partial, LLVMBuildICmp(b, LLVMIntNE, flag, cpu_const(e, 0), ""),
+                  "partial");
+    emit_run(e, run, f->tile_partial[source]);
+    llvm_if_else(&partial);
+    emit_run(e, run, f->tile_full[source]);
+    llvm_if_end(&partial);
+}
+
+static void emit_source_runs(struct cpu_emit *e, struct forward *f, LLVMValueRef run,
+                             LLVMValueRef kind) {
+    LLVMBuilderRef b = e->unit->builder;
+    LLVMValueRef number = LLVMBuildLShr(b, kind, cpu_const(e, ABI_RUN_SOURCE), "source");
+    for (int s = 0; s < f->source_count; s++) {
+        struct llvm_if here;
+        llvm_if_begin(e->unit, &here, LLVMBuildICmp(b, LLVMIntEQ, number, cpu_const(e, s), ""),
+                      "source");
+        call0(e, f->use_source[s]);
+        emit_kind(e, f, s, run, kind);
+        llvm_if_end(&here);
+    }
+}
+
 static LLVMValueRef load_i64(struct cpu_emit *e, LLVMValueRef base, LLVMValueRef index) {
     return cpu_load(e, e->unit->i64, llvm_element(e->unit, e->unit->i64, base, index), 8);
 }
@@ -130,21 +169,18 @@ static void emit_list(struct cpu_emit *e, struct forward *f, LLVMValueRef item) 
     LLVMValueRef bytes = cpu_mul(e, loop.index, cpu_const(e, sizeof(struct abi_run)));
     LLVMValueRef run = llvm_byte_offset(e->unit, CPU_FIELD(e, runs, e->unit->ptr), bytes);
     LLVMValueRef kind = run_field(e, run, offsetof(struct abi_run, kind), 0);
-    LLVMValueRef flag = LLVMBuildAnd(b, kind, cpu_const(e, ABI_RUN_PARTIAL), "");
-    struct llvm_if partial;
-    llvm_if_begin(e->unit, &partial, LLVMBuildICmp(b, LLVMIntNE, flag, cpu_const(e, 0), ""),
-                  "partial");
-    emit_run(e, run, f->tile_partial);
-    llvm_if_else(&partial);
-    emit_run(e, run, f->tile_full);
-    llvm_if_end(&partial);
+    if (e->pooled)
+        emit_source_runs(e, f, run, kind);
+    else
+        emit_kind(e, f, 0, run, kind);
     llvm_loop_end(&loop);
 }
 
 static void emit_item(struct cpu_emit *e, struct forward *f, LLVMValueRef item) {
     cpu_call(e, f->place_queries, item, NULL, NULL, NULL);
     call_axes(e, f, e->at.query_position, e->at.query_axis);
-    call_mask(e, f->narrow.item, f->wide.item);
+    for (int s = 0; s < f->source_count; s++)
+        call_mask(e, f->narrow[s].item, f->wide[s].item);
     call0(e, f->pack_queries);
     call0(e, f->begin_softmax);
     emit_list(e, f, item);
@@ -184,6 +220,7 @@ static void init_emit(struct cpu_emit *e, struct llvm_unit *unit,
     e->multiply = tiles ? &cpu_multiply_amx : pairs ? &cpu_multiply_dot : &cpu_multiply_float;
     e->keys_in_place = spec->dim_contiguous && e->multiply->reads_keys_apart &&
                        (spec->dtype == HEDDLE_F32 || (pairs && spec->dim % 2 == 0));
+    e->pooled = pattern_is_pooled(spec->pattern);
     e->lanes = unit->vector_bits / 32;
     e->query_vectors = CPU_QUERY_ROWS / e->lanes;
     e->block_vectors = unit->has_avx512 ? 4 : 2;
@@ -205,8 +242,10 @@ static int64_t emit(struct llvm_unit *unit, const struct cpu_kernel_spec *spec,
     struct forward f = {0};
     init_emit(&e, unit, spec, arena);
     emit_primitives(&e, &f);
-    f.tile_full = emit_tile(&e, &f, false);
-    f.tile_partial = emit_tile(&e, &f, true);
+    for (int s = 0; s < f.source_count; s++) {
+        f.tile_full[s] = emit_tile(&e, &f, s, false);
+        f.tile_partial[s] = emit_tile(&e, &f, s, true);
+    }
     emit_entry(&e, &f);
     return e.at.bytes;
 }

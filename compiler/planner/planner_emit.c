@@ -17,8 +17,9 @@ static aval val(LLVMValueRef v) {
     return (aval){.v = v};
 }
 
-const char *planner_symbol(const char *what, int side, int basis, char *text) {
-    snprintf(text, 64, "heddle_%s_%c_%d", what, side == SIDE_QUERY ? 'q' : 'k', basis);
+const char *planner_symbol(const char *what, int side, int source, int basis, char *text) {
+    snprintf(text, 64, "heddle_%s_%c_%d", what, side == SIDE_QUERY ? 'q' : 'k',
+             source * MAX_BASES + basis);
     return text;
 }
 
@@ -364,18 +365,24 @@ static void emit_count(struct llvm_unit *unit, const struct pattern *pattern,
 
 // ---- the stage --------------------------------------------------------------------------------
 
-enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                const struct facts *facts, enum side side, struct error *error) {
+static void emit_source(struct llvm_unit *unit, const struct pattern *pattern,
+                        const struct facts *facts, enum side side, int source) {
     char name[64];
     for (int b = 0; b < facts->basis_count; b++) {
         const struct basis_facts *basis = &facts->sides[side][b];
         if (!basis->usable)
             continue;
-        emit_regions(unit, pattern, basis, planner_symbol("regions", side, b, name));
-        emit_classify(unit, pattern, basis, planner_symbol("classify", side, b, name));
+        emit_regions(unit, pattern, basis, planner_symbol("regions", side, source, b, name));
+        emit_classify(unit, pattern, basis, planner_symbol("classify", side, source, b, name));
         if (side == SIDE_QUERY)
-            emit_count(unit, pattern, basis, planner_symbol("count", side, b, name));
+            emit_count(unit, pattern, basis, planner_symbol("count", side, source, b, name));
     }
+}
+
+enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pattern,
+                                struct facts *const *facts, enum side side, struct error *error) {
+    for (int s = 0; s < pattern_source_count(pattern); s++)
+        emit_source(unit, pattern, facts[s], side, s);
     return llvm_unit_verify(unit, error);
 }
 
@@ -387,25 +394,35 @@ enum heddle_status planner_emit_device(struct llvm_unit *unit, const struct patt
     return llvm_unit_verify(unit, error);
 }
 
-enum heddle_status planner_code_find(struct planner_code *code, const struct facts *facts,
-                                     enum side side, struct error *error) {
+static enum heddle_status find_source(struct llvm_unit *unit, struct planner_source *code,
+                                      const struct facts *facts, enum side side, int source,
+                                      struct error *error) {
     char name[64];
     enum heddle_status status = HEDDLE_OK;
     for (int b = 0; b < facts->basis_count && status == HEDDLE_OK; b++) {
         void *regions = NULL, *classify = NULL, *count = NULL;
         if (!facts->sides[side][b].usable)
             continue;
-        status =
-            llvm_unit_symbol(code->unit, planner_symbol("regions", side, b, name), &regions, error);
+        status = llvm_unit_symbol(unit, planner_symbol("regions", side, source, b, name), &regions,
+                                  error);
         if (status == HEDDLE_OK)
-            status = llvm_unit_symbol(code->unit, planner_symbol("classify", side, b, name),
+            status = llvm_unit_symbol(unit, planner_symbol("classify", side, source, b, name),
                                       &classify, error);
         if (status == HEDDLE_OK && side == SIDE_QUERY)
-            status =
-                llvm_unit_symbol(code->unit, planner_symbol("count", side, b, name), &count, error);
+            status = llvm_unit_symbol(unit, planner_symbol("count", side, source, b, name), &count,
+                                      error);
         memcpy(&code->regions[b], &regions, sizeof regions);
         memcpy(&code->classify[b], &classify, sizeof classify);
         memcpy(&code->count[b], &count, sizeof count);
     }
+    return status;
+}
+
+enum heddle_status planner_code_find(struct planner_code *code, const struct pattern *pattern,
+                                     struct facts *const *facts, enum side side,
+                                     struct error *error) {
+    enum heddle_status status = HEDDLE_OK;
+    for (int s = 0; s < pattern_source_count(pattern) && status == HEDDLE_OK; s++)
+        status = find_source(code->unit, &code->sources[s], facts[s], side, s, error);
     return status;
 }

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128, RECORD_BYTES = 48 };
+enum { PTX_KERNEL = 71, SHARED_SPACE = 3, CHUNK_BYTES = 128 };
 
 // Wide heads leave little room and few registers for a costly predicate.
 int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
@@ -26,7 +26,8 @@ int sm90_key_rows(const struct pattern *pattern, int dim, struct arena *arena) {
 
 // Narrow heads have registers left, but for what is computed pair by pair.
 static bool leaves_registers(const struct pattern *pattern, int dim, struct arena *arena) {
-    return dim <= 64 && pattern->score == NULL && !sm90_predicate_is_costly(pattern, arena);
+    return dim <= 64 && pattern->score == NULL && !pattern_is_pooled(pattern) &&
+           !sm90_predicate_is_costly(pattern, arena);
 }
 
 // A wider tile spreads what is done once per tile and row.
@@ -73,7 +74,7 @@ struct sm90_shape sm90_shape(int dim, int query_rows, int key_rows) {
     shape.key_at = shape.query_buffers * shape.query_bytes;
     shape.value_at = shape.key_at + shape.stages * shape.tile_bytes;
     shape.tile_record_at = shape.value_at + shape.stages * shape.tile_bytes;
-    shape.item_record_at = shape.tile_record_at + shape.stages * RECORD_BYTES;
+    shape.item_record_at = shape.tile_record_at + shape.stages * SM90_TILE_RECORD_BYTES;
     shape.lse_at = shape.item_record_at + SM90_ITEM_RECORDS * SM90_RECORD_BYTES;
     shape.barrier_at = shape.lse_at + (shape.staged ? shape.query_buffers * 4 * query_rows : 0);
     shape.shared_bytes =
@@ -139,12 +140,37 @@ static void synchronize_block(struct sm90_emit *e) {
     sm90_asm(e, NULL, "barrier.sync.aligned 0;", "~{memory}", NULL, 0);
 }
 
+// Of a pattern with sources: a copy for each, with its predicate and its own place for what waits
+// for pairs.
+static void plan_views(struct sm90_emit *e, struct facts *const *facts) {
+    e->views = ARENA_ARRAY(e->arena, struct sm90_emit, (size_t)e->source_count);
+    for (int s = 0; s < e->source_count; s++) {
+        struct sm90_emit *view = &e->views[s];
+        *view = *e;
+        view->source_count = 0;
+        view->pattern = e->pattern->sources[s].view;
+        view->mask = &facts[s]->sides[SIDE_QUERY][e->spec->basis].mask;
+        sm90_plan_slots(view);
+        e->shape.shared_bytes = view->shape.shared_bytes;
+    }
+}
+
+static void declare_views(struct sm90_emit *e) {
+    for (int s = 0; s < e->source_count; s++) {
+        e->views[s].function = e->function;
+        e->views[s].args = e->args;
+        e->views[s].shared = e->shared;
+    }
+}
+
 static void emit_kernel(struct sm90_emit *e) {
     struct llvm_if test;
     declare_kernel(e);
+    declare_views(e);
     LLVMValueRef thread = sm90_thread(e), zero = sm90_i32(e, 0);
     llvm_if_begin(e->unit, &test, LLVMBuildICmp(e->b, LLVMIntEQ, thread, zero, ""), "init");
     sm90_barrier_init(e);
+    sm90_acquire_source_maps(e);
     llvm_if_end(&test);
     synchronize_block(e);
     LLVMValueRef warpgroup = LLVMBuildLShr(e->b, thread, sm90_i32(e, 7), "");
@@ -162,28 +188,32 @@ static bool score_reads_places(const struct pattern *pattern) {
     return pattern->score && (pattern->score->deps & (DEP_QUERY | DEP_KEY));
 }
 
-static int emit(struct llvm_unit *unit, const struct pattern *pattern, const struct facts *facts,
+static int emit(struct llvm_unit *unit, const struct pattern *pattern, struct facts *const *facts,
                 const struct sm90_spec *spec, struct arena *arena) {
     int keys = spec->key_tile[0] * spec->key_tile[1] * spec->key_tile[2];
     int rows = spec->query_tile[0] * spec->query_tile[1] * spec->query_tile[2];
     struct sm90_emit e = {.unit = unit,
                           .b = unit->builder,
                           .pattern = pattern,
-                          .mask = &facts->sides[SIDE_QUERY][spec->basis].mask,
+                          .mask = &facts[0]->sides[SIDE_QUERY][spec->basis].mask,
                           .spec = spec,
                           .shape = sm90_shape(spec->dim, rows, keys),
                           .arena = arena,
-                          .full_needs_place = score_reads_places(pattern)};
+                          .full_needs_place = score_reads_places(pattern),
+                          .source_count = pattern->source_count};
     e.logit_count = keys / 2;
     e.output_count = e.shape.output_dim / 2;
     e.weight_count = keys / 4;
-    sm90_plan_slots(&e);
+    if (sm90_has_sources(&e))
+        plan_views(&e, facts);
+    else
+        sm90_plan_slots(&e);
     emit_kernel(&e);
     return e.shape.shared_bytes;
 }
 
 enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                    const struct facts *facts, const struct sm90_spec *spec,
+                                    struct facts *const *facts, const struct sm90_spec *spec,
                                     int *out_shared_bytes, struct error *error) {
     if (spec->dtype == HEDDLE_F32)
         return error_set(error, HEDDLE_LIMIT,

@@ -36,6 +36,17 @@ struct sm90_run {
     int32_t count[ABI_AXES], unused4;
 };
 
+// What a pattern reads at one resolution, in device memory. Units of bias and ragged: those of the
+// kernel's logits (base-2 logarithms; divided by scale_log2 unless sm90_spec.scale_first).
+struct sm90_source {
+    unsigned char maps[2][SM90_MAP_BYTES]; // of k, v; unused by sources of the keys themselves
+    uint64_t bias;                         // float [heads]
+    int32_t ragged_at;                     // the last group, where it has fewer keys than others
+    float ragged;                          // what its bias differs by; 0: it is as full as others
+    uint64_t unused[6];
+};
+_Static_assert(sizeof(struct sm90_source) % 64 == 0, "maps are aligned to 64 bytes");
+
 struct sm90_array {
     uint64_t data;
     int64_t extent[ABI_INDICES];
@@ -52,6 +63,7 @@ struct sm90_args {
     uint64_t heads, boxes, runs, order; // order: uint32_t item by work number
     uint64_t run_begin, run_end;        // int64_t into runs, by list
     uint64_t tiles;                     // uint32_t by list
+    uint64_t sources;                   // sm90_source by source; 0 for a pattern without
     uint64_t queue; // uint32_t[2], 0 between launches: items drawn, blocks that found none
     int64_t token_stride[ABI_AXES], dilation[ABI_AXES], basis_extent[ABI_AXES];
     int64_t axis_divisor[ABI_AXES], axis_modulus[ABI_AXES];

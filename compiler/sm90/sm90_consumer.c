@@ -17,6 +17,8 @@
 // item that such an item or none follows is drained, and the next with keys begins like the first.
 #include "compiler/sm90/sm90_emit.h"
 
+#include <string.h>
+
 struct state {          // what flows between tiles
     LLVMValueRef items; // number of the item in hand, among this block's: buffers follow from it
     LLVMValueRef tiles; // consumed so far, by this block: stages and phases follow from it
@@ -112,12 +114,29 @@ static LLVMValueRef stage_address(struct sm90_emit *e, LLVMValueRef stage, int a
     return sm90_add_const(e, to, at);
 }
 
-// Waits for tile `count`'s keys and reads its flags, by lane 0.
-static LLVMValueRef await_keys(struct sm90_emit *e, LLVMValueRef count) {
+static LLVMValueRef load_record(struct sm90_emit *e, LLVMValueRef stage, int at_bytes) {
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, SM90_TILE_RECORD_BYTES));
+    return sm90_shared_load_lane0(e, at, e->shape.tile_record_at + at_bytes);
+}
+
+// What lane 0 has read of a tile's record: flags, and with sources the bias.
+struct tile_kind {
+    LLVMValueRef flags, bias;
+};
+
+// Waits for tile `count`'s keys.
+static struct tile_kind await_keys(struct sm90_emit *e, LLVMValueRef count) {
     LLVMValueRef stage = sm90_stage(e, count, e->shape.stages);
+    struct tile_kind kind = {.bias = NULL};
     sm90_wait(e, sm90_barrier_at(e, SM90_KEY_FULL, stage), sm90_parity(e, count, e->shape.stages));
-    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 48));
-    return sm90_shared_load_lane0(e, at, e->shape.tile_record_at + 12);
+    kind.flags = load_record(e, stage, SM90_TILE_FLAGS);
+    if (sm90_has_sources(e))
+        kind.bias = load_record(e, stage, SM90_TILE_BIAS);
+    return kind;
+}
+
+static LLVMValueRef real_from_lane0(struct sm90_emit *e, LLVMValueRef word) {
+    return LLVMBuildBitCast(e->b, sm90_from_lane0(e, word), e->unit->f32, "");
 }
 
 // Of the warpgroup's rows of item number `items`.
@@ -129,7 +148,7 @@ static LLVMValueRef query_descriptor(struct consumer *c, LLVMValueRef items) {
 }
 
 struct tile {
-    LLVMValueRef items, tiles, flags;
+    LLVMValueRef items, tiles, flags, bias;
     bool partial;
     LLVMValueRef stage, value_stage; // of its keys; of the values of the tile before
     LLVMValueRef logits[SM90_MAX_LOGITS];
@@ -138,7 +157,13 @@ struct tile {
     struct sm90_item item;
     struct sm90_tile_place place;
     LLVMValueRef copy;
+    LLVMValueRef ragged, ragged_column; // as sm90_mask_input
 };
+
+static void take_kind(struct sm90_emit *e, struct tile *tile, const struct tile_kind *kind) {
+    tile->flags = sm90_from_lane0(e, kind->flags);
+    tile->bias = kind->bias ? real_from_lane0(e, kind->bias) : NULL;
+}
 
 static void issue_logits(struct consumer *c, struct tile *tile) {
     struct sm90_emit *e = c->e;
@@ -163,6 +188,32 @@ static LLVMValueRef issue_output(struct consumer *c, LLVMValueRef count, LLVMVal
     return stage;
 }
 
+static LLVMValueRef is_source(struct sm90_emit *e, const struct tile *tile, int source) {
+    LLVMValueRef number = LLVMBuildLShr(e->b, tile->flags, sm90_i32(e, SM90_FLAG_SOURCE), "");
+    number = LLVMBuildAnd(e->b, number, sm90_i32(e, MAX_SOURCES - 1), "");
+    return LLVMBuildICmp(e->b, LLVMIntEQ, number, sm90_i32(e, source), "");
+}
+
+typedef void view_fn(struct sm90_emit *view, struct tile *tile);
+
+// With the predicate of the tile's source: one of several, or the pattern's own.
+static void for_each_view(struct sm90_emit *e, struct tile *tile, view_fn *body) {
+    if (!sm90_has_sources(e))
+        body(e, tile);
+    for (int s = 0; s < e->source_count; s++) {
+        struct llvm_if test;
+        llvm_if_begin(e->unit, &test, is_source(e, tile, s), "source");
+        body(&e->views[s], tile);
+        llvm_if_end(&test);
+    }
+}
+
+static void prepare_view(struct sm90_emit *view, struct tile *tile) {
+    if (tile->partial)
+        sm90_fill_tile_intervals(view, &tile->item, &tile->place);
+    sm90_fill_key_slots(view, &tile->item, &tile->place, tile->copy);
+}
+
 static void prepare(struct consumer *c, struct tile *tile) {
     struct sm90_emit *e = c->e;
     tile->placed = tile->partial || e->full_needs_place;
@@ -170,24 +221,64 @@ static void prepare(struct consumer *c, struct tile *tile) {
         return;
     tile->item.record = sm90_item_record(e, tile->items);
     tile->place = sm90_tile_read(e, tile->stage);
-    if (tile->partial)
-        sm90_fill_tile_intervals(e, &tile->item, &tile->place);
-    tile->copy = sm90_fill_key_slots(e, &tile->item, &tile->place, tile->tiles);
+    tile->copy = sm90_key_copy(e, tile->tiles);
+    if (sm90_has_sources(e)) {
+        tile->ragged = real_from_lane0(e, load_record(e, tile->stage, SM90_TILE_RAGGED));
+        tile->ragged_column =
+            sm90_from_lane0(e, load_record(e, tile->stage, SM90_TILE_RAGGED_COLUMN));
+    }
+    for_each_view(e, tile, prepare_view);
+}
+
+static void mask_view(struct sm90_emit *view, struct tile *tile, LLVMValueRef *logits) {
+    struct sm90_mask_input input = {&tile->item,  tile->placed ? &tile->place : NULL,
+                                    tile->flags,  tile->copy,
+                                    tile->ragged, tile->ragged_column};
+    sm90_mask(view, &input, tile->partial, logits);
+}
+
+// By the source's predicate; the last one asks no more.
+static void mask_by_source(struct sm90_emit *e, struct tile *tile) {
+    LLVMBasicBlockRef after = llvm_new_block(e->unit, "masked"), from[MAX_SOURCES];
+    LLVMValueRef masked[MAX_SOURCES][SM90_MAX_LOGITS];
+    for (int s = 0; s < e->source_count; s++) {
+        LLVMBasicBlockRef next = NULL;
+        if (s + 1 < e->source_count) {
+            LLVMBasicBlockRef own = llvm_new_block(e->unit, "");
+            next = llvm_new_block(e->unit, "");
+            LLVMBuildCondBr(e->b, is_source(e, tile, s), own, next);
+            LLVMPositionBuilderAtEnd(e->b, own);
+        }
+        memcpy(masked[s], tile->logits, sizeof tile->logits);
+        mask_view(&e->views[s], tile, masked[s]);
+        from[s] = LLVMGetInsertBlock(e->b);
+        LLVMBuildBr(e->b, after);
+        if (next)
+            LLVMPositionBuilderAtEnd(e->b, next);
+    }
+    LLVMPositionBuilderAtEnd(e->b, after);
+    for (int n = 0; n < e->logit_count; n++) {
+        tile->logits[n] = LLVMBuildPhi(e->b, e->unit->f32, "");
+        for (int s = 0; s < e->source_count; s++)
+            LLVMAddIncoming(tile->logits[n], &masked[s][n], &from[s], 1);
+    }
 }
 
 // The keys have been multiplied and the tile's record read: the stage can be handed back, and with
 // an item's last tile its queries. Then logits -> probabilities, in place.
 static void finish_logits(struct consumer *c, struct tile *tile, struct sm90_softmax *softmax) {
     struct sm90_emit *e = c->e;
-    struct sm90_mask_input input = {&tile->item, tile->placed ? &tile->place : NULL, tile->flags,
-                                    tile->copy};
     LLVMValueRef buffer = sm90_stage(e, tile->items, e->shape.query_buffers);
     sm90_arrive_warp(e, sm90_barrier_at(e, SM90_KEY_EMPTY, tile->stage));
     sm90_arrive_lane0_if(e, sm90_barrier_at(e, SM90_QUERY_READ, buffer), tile->flags,
                          SM90_FLAG_LAST);
-    if (tile->partial || e->spec->scale_first)
-        sm90_mask(e, &input, tile->partial, tile->logits);
-    sm90_softmax_tile(e, softmax, tile->logits);
+    if (tile->partial || e->spec->scale_first) {
+        if (sm90_has_sources(e))
+            mask_by_source(e, tile);
+        else
+            mask_view(e, tile, tile->logits);
+    }
+    sm90_softmax_tile(e, softmax, tile->logits, tile->bias);
 }
 
 static void begin_output(struct consumer *c, struct state *state) {
@@ -199,9 +290,10 @@ static void first_tile(struct consumer *c, LLVMValueRef items, LLVMValueRef tile
     struct sm90_emit *e = c->e;
     struct tile tile = {.items = items, .tiles = tiles, .partial = true};
     struct state state = {.items = items, .tiles = sm90_add_const(e, tiles, 1)};
-    LLVMValueRef flags = await_keys(e, tile.tiles);
+    struct tile_kind kind = await_keys(e, tile.tiles);
     issue_logits(c, &tile);
-    tile.flags = state.flags = sm90_from_lane0(e, flags);
+    take_kind(e, &tile, &kind);
+    state.flags = tile.flags;
     prepare(c, &tile);
     sm90_wait_products(e, 0, tile.logits, e->logit_count);
     sm90_softmax_begin(e, &state.softmax);
@@ -251,7 +343,10 @@ static LLVMValueRef await_item(struct sm90_emit *e, LLVMValueRef items) {
 
 static void begin_item(struct sm90_emit *e, LLVMValueRef items) {
     struct sm90_item item = {sm90_item_record(e, items)};
-    sm90_fill_query_slots(e, &item);
+    if (!sm90_has_sources(e))
+        sm90_fill_query_slots(e, &item);
+    for (int s = 0; s < e->source_count; s++)
+        sm90_fill_query_slots(&e->views[s], &item);
 }
 
 // Walks to the next item that has keys, from number `from` on, writing those that have none. The
@@ -315,9 +410,9 @@ static void next_tile(struct consumer *c, LLVMValueRef items,
     struct tile tile = {.items = items, .tiles = state.tiles};
     LLVMBasicBlockRef kinds[2] = {llvm_new_block(e->unit, "full"),
                                   llvm_new_block(e->unit, "partial")};
-    LLVMValueRef flags = await_keys(e, tile.tiles);
+    struct tile_kind kind = await_keys(e, tile.tiles);
     issue_both(c, &tile, &state);
-    tile.flags = sm90_from_lane0(e, flags);
+    take_kind(e, &tile, &kind);
     branch_on(e, tile.flags, SM90_FLAG_PARTIAL, kinds[1], kinds[0]);
     for (int partial = 0; partial < 2; partial++) {
         LLVMPositionBuilderAtEnd(e->b, kinds[partial]);

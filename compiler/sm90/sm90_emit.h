@@ -15,7 +15,7 @@ enum { SM90_MAX_LOGITS = 128, SM90_MAX_OUTPUT = 128, SM90_MAX_WEIGHTS = 64, SM90
 
 // An item's record in shared memory, written by the scout (sm90_queue.c):
 //
-//   words   state, first run, end of runs, key_at, set of maps, tiles
+//   words   state, first run, end of runs, key_at, set of maps, tiles, source_at, head
 //                                                                  (i32; ready with SM90_ITEM_FULL)
 //   head    its struct sm90_head                                   (with SM90_QUERY_FULL)
 //   box     its struct sm90_box
@@ -28,13 +28,29 @@ enum {
     SM90_RECORD_KEY_AT = 12,
     SM90_RECORD_SET = 16,
     SM90_RECORD_TILES = 20,
+    SM90_RECORD_SOURCE_AT = 24, // batch * kv_heads + kv_head
+    SM90_RECORD_HEAD_NUMBER = 28,
     SM90_RECORD_HEAD = 32,
     SM90_RECORD_BOX = 64,
     SM90_RECORD_BYTES = 128,
     SM90_ITEM_RECORDS = 8
 };
-// A tile's flags, in its record.
-enum { SM90_FLAG_PARTIAL = 1, SM90_FLAG_LAST = 2, SM90_FLAG_NEVER = 1 << 30 };
+// A tile's record, in its stage: origin and flags, low and bias, high and ragged. Bias and ragged
+// (floats) are those of a source (sm90_source); ragged is 0 in tiles without the last group. Its
+// column takes the place of the outermost axis's origin, which bases of one axis do not have.
+enum {
+    SM90_TILE_RAGGED_COLUMN = 0,
+    SM90_TILE_FLAGS = 12,
+    SM90_TILE_BIAS = 28,
+    SM90_TILE_RAGGED = 44,
+    SM90_TILE_RECORD_BYTES = 48
+};
+enum {
+    SM90_FLAG_PARTIAL = 1,
+    SM90_FLAG_LAST = 2,
+    SM90_FLAG_SOURCE = 8, // the bit where its number begins
+    SM90_FLAG_NEVER = 1 << 30
+};
 
 struct sm90_emit {
     struct llvm_unit *unit;
@@ -52,7 +68,14 @@ struct sm90_emit {
     struct sm90_words *words;
     struct sm90_slots *slots;
     int intervals_at, words_at, slots_at; // in shared memory
+    // Of a pattern with sources: this again with the predicate of each, its intervals and its
+    // slots.
+    struct sm90_emit *views;
+    int source_count; // or 0
 };
+static inline bool sm90_has_sources(const struct sm90_emit *e) {
+    return e->source_count > 0;
+}
 
 // ---- small steps (sm90_asm.c) -------------------------------------------------------------------
 
@@ -155,8 +178,9 @@ struct sm90_softmax {                                // base 2, by row of the th
     LLVMValueRef rescale[SM90_ROWS];                 // what the last tile made of earlier output
 };
 void sm90_softmax_begin(struct sm90_emit *e, struct sm90_softmax *softmax);
-// logits -> probabilities, in place.
-void sm90_softmax_tile(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMValueRef *logits);
+// logits -> probabilities, in place. `bias` is added to all logits; NULL: none.
+void sm90_softmax_tile(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMValueRef *logits,
+                       LLVMValueRef bias);
 void sm90_pack(struct sm90_emit *e, const LLVMValueRef *probabilities, LLVMValueRef *weights);
 // Two floats as a word of two elements, rounded to nearest even.
 LLVMValueRef sm90_pack_pair(struct sm90_emit *e, LLVMValueRef low, LLVMValueRef high);
@@ -213,14 +237,18 @@ bool sm90_predicate_is_costly(const struct pattern *pattern, struct arena *arena
 void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item); // once per item
 void sm90_fill_tile_intervals(struct sm90_emit *e, const struct sm90_item *item,
                               const struct sm90_tile_place *at); // once per partial tile
-// By all threads of a warpgroup; `count` numbers tiles. Gives the copy to read (NULL: no slots).
-LLVMValueRef sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
-                                 const struct sm90_tile_place *at, LLVMValueRef count);
+// The copy of the key slots that tile number `count` uses.
+LLVMValueRef sm90_key_copy(struct sm90_emit *e, LLVMValueRef count);
+// By all threads of a warpgroup.
+void sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
+                         const struct sm90_tile_place *at, LLVMValueRef copy);
 
 struct sm90_mask_input {
     const struct sm90_item *item;
     const struct sm90_tile_place *at; // NULL: a full tile whose score reads no place
     LLVMValueRef flags, copy;
+    // With sources: what the logits of the last group get besides (f32), and its column; else NULL.
+    LLVMValueRef ragged, ragged_column;
 };
 // Applies the score, and on partial tiles the predicate and the tile's bounds.
 void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
@@ -237,6 +265,8 @@ void sm90_each_item(struct sm90_emit *e, enum sm90_barrier ready, sm90_item_fn *
 // Address of a tensor map: in the parameter, or in device memory when there are several sets.
 enum sm90_map_number { SM90_MAP_Q, SM90_MAP_K, SM90_MAP_V, SM90_MAP_O };
 LLVMValueRef sm90_map(struct sm90_emit *e, LLVMValueRef set, enum sm90_map_number number);
+// Of all sources, by the producer thread before it copies.
+void sm90_acquire_source_maps(struct sm90_emit *e);
 // All columns of a tile, 64 at a time.
 void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int rows,
                     const LLVMValueRef *at, LLVMValueRef head, LLVMValueRef barrier);

@@ -107,7 +107,7 @@ struct sm90_rows sm90_rows_place(struct sm90_emit *e, const struct sm90_item *it
 
 struct sm90_tile_place sm90_tile_read(struct sm90_emit *e, LLVMValueRef stage) {
     struct sm90_tile_place place;
-    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 48));
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, SM90_TILE_RECORD_BYTES));
     LLVMValueRef *words[] = {place.origin, place.low, place.high};
     for (int i = 0; i < 3 * ABI_AXES; i++) {
         int word = i / ABI_AXES, a = i % ABI_AXES;

@@ -67,9 +67,9 @@ int64_t sm90_tables_at(const struct pattern *pattern);
 int64_t sm90_arrays_at(const struct pattern *pattern);
 
 // Adds the kernel `heddle_attention` to a unit made by llvm_unit_create_nvptx. *out_shared_bytes is
-// the dynamic shared memory of a launch.
+// the dynamic shared memory of a launch. `facts` are those of each source.
 enum heddle_status sm90_kernel_emit(struct llvm_unit *unit, const struct pattern *pattern,
-                                    const struct facts *facts, const struct sm90_spec *spec,
+                                    struct facts *const *facts, const struct sm90_spec *spec,
                                     int *out_shared_bytes, struct error *error);
 
 #endif

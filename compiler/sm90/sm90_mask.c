@@ -211,6 +211,32 @@ static void mask_pairs(struct sm90_mask *m, LLVMValueRef flags, LLVMValueRef *lo
     apply_bits(e, bits, logits);
 }
 
+// To the logits of the last group, column `column` of this tile where `ragged` is not 0.
+static void add_ragged(struct sm90_mask *m, LLVMValueRef ragged, LLVMValueRef column,
+                       LLVMValueRef *logits) {
+    struct sm90_emit *e = m->e;
+    LLVMValueRef zero = LLVMConstReal(e->unit->f32, 0.0), sums[SM90_MAX_LOGITS];
+    LLVMBasicBlockRef before = LLVMGetInsertBlock(e->b);
+    LLVMBasicBlockRef add = llvm_new_block(e->unit, "ragged");
+    LLVMBasicBlockRef after = llvm_new_block(e->unit, "");
+    LLVMBuildCondBr(e->b, LLVMBuildFCmp(e->b, LLVMRealUNE, ragged, zero, ""), add, after);
+    LLVMPositionBuilderAtEnd(e->b, add);
+    column = LLVMBuildSub(e->b, column, m->lane_columns, "");
+    for (int n = 0; n < e->logit_count; n++) {
+        LLVMValueRef here =
+            LLVMBuildICmp(e->b, LLVMIntEQ, column, sm90_i32(e, n / 4 * 8 + n % 2), "");
+        sums[n] = LLVMBuildFAdd(e->b, logits[n], LLVMBuildSelect(e->b, here, ragged, zero, ""), "");
+    }
+    LLVMBuildBr(e->b, after);
+    LLVMPositionBuilderAtEnd(e->b, after);
+    for (int n = 0; n < e->logit_count; n++) {
+        LLVMValueRef phi = LLVMBuildPhi(e->b, e->unit->f32, "");
+        LLVMAddIncoming(phi, &logits[n], &before, 1);
+        LLVMAddIncoming(phi, &sums[n], &add, 1);
+        logits[n] = phi;
+    }
+}
+
 void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool partial,
                LLVMValueRef *logits) {
     struct sm90_mask m = {.e = e, .item = input->item, .at = input->at, .copy = input->copy};
@@ -220,6 +246,8 @@ void sm90_mask(struct sm90_emit *e, const struct sm90_mask_input *input, bool pa
         m.rows = sm90_rows_place(e, m.item, m.thread);
     if (e->spec->scale_first)
         score_pairs(&m, partial, input->flags, logits);
+    if (partial && input->ragged)
+        add_ragged(&m, input->ragged, input->ragged_column, logits);
     if (partial)
         mask_pairs(&m, input->flags, logits);
 }

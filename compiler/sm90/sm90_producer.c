@@ -10,7 +10,8 @@
 
 struct producer {
     struct sm90_emit *e;
-    LLVMValueRef maps[2], key_at; // of the item in hand: keys' and values'
+    LLVMValueRef record;          // of the item in hand
+    LLVMValueRef maps[2], key_at; // its own keys' and values'
     LLVMValueRef late_at;         // the tile with which the scout draws another item
 };
 
@@ -53,18 +54,94 @@ void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int 
                       head, barrier);
 }
 
+// ---- sources ------------------------------------------------------------------------------------
+
+// What is known of a source is read again for each tile and use, as runs are.
+static LLVMValueRef source_of_flags(struct sm90_emit *e, LLVMValueRef flags) {
+    LLVMValueRef number = LLVMBuildLShr(e->b, flags, sm90_i32(e, SM90_FLAG_SOURCE), "");
+    return LLVMBuildAnd(e->b, number, sm90_i32(e, MAX_SOURCES - 1), "");
+}
+
+static LLVMValueRef source_at(struct sm90_emit *e, LLVMValueRef number) {
+    return sm90_global(e, SM90_ARG(e, sources, e->unit->i64), number, sizeof(struct sm90_source));
+}
+
+struct ragged {
+    LLVMValueRef column, value; // of the tile; value: 0 where it does not hold the last group
+};
+
+// The source's last group, where it has fewer keys than the others.
+static struct ragged find_ragged(struct sm90_emit *e, LLVMValueRef source, LLVMValueRef *origin) {
+    LLVMTypeRef i32 = e->unit->i32;
+    LLVMValueRef at = source_at(e, source);
+    LLVMValueRef last = sm90_load(e, at, offsetof(struct sm90_source, ragged_at), i32);
+    LLVMValueRef value = sm90_load(e, at, offsetof(struct sm90_source, ragged), i32);
+    struct ragged ragged = {.column = LLVMBuildSub(e->b, last, origin[ABI_AXES - 1], "")};
+    LLVMValueRef here =
+        LLVMBuildICmp(e->b, LLVMIntULT, ragged.column, sm90_i32(e, e->shape.key_rows), "");
+    ragged.value = LLVMBuildSelect(e->b, here, value, sm90_i32(e, 0), "");
+    return ragged;
+}
+
+// The source's number; and a tile that adds to single logits is a partial one.
+static LLVMValueRef source_flags(struct producer *p, LLVMValueRef kind, LLVMValueRef *origin) {
+    struct sm90_emit *e = p->e;
+    LLVMValueRef source = LLVMBuildLShr(e->b, kind, sm90_i32(e, ABI_RUN_SOURCE), "");
+    LLVMValueRef ragged = find_ragged(e, source, origin).value;
+    LLVMValueRef partial = LLVMBuildICmp(e->b, LLVMIntNE, ragged, sm90_i32(e, 0), "");
+    return LLVMBuildOr(e->b, LLVMBuildShl(e->b, source, sm90_i32(e, SM90_FLAG_SOURCE), ""),
+                       LLVMBuildZExt(e->b, partial, e->unit->i32, ""), "");
+}
+
+static void add_source_words(struct producer *p, LLVMValueRef *origin, LLVMValueRef flags,
+                             LLVMValueRef words[3][4]) {
+    struct sm90_emit *e = p->e;
+    LLVMValueRef source = source_of_flags(e, flags);
+    struct ragged ragged = find_ragged(e, source, origin);
+    LLVMValueRef bias =
+        sm90_load(e, source_at(e, source), offsetof(struct sm90_source, bias), e->unit->i64);
+    LLVMValueRef head = sm90_shared_load(e, p->record, SM90_RECORD_HEAD_NUMBER);
+    words[0][0] = ragged.column;
+    words[1][ABI_AXES] = sm90_load(e, sm90_global(e, bias, head, 4), 0, e->unit->i32);
+    words[2][ABI_AXES] = ragged.value;
+}
+
+// Where the tile's keys (0) or values (1) come from: sources of the keys themselves read the
+// tensors' own maps.
+struct origin_map {
+    LLVMValueRef map, head;
+};
+
+static struct origin_map map_of(struct producer *p, int which, LLVMValueRef flags) {
+    struct sm90_emit *e = p->e;
+    struct origin_map own = {p->maps[which], p->key_at};
+    if (!sm90_has_sources(e))
+        return own;
+    LLVMValueRef source = source_of_flags(e, flags), of_keys = llvm_int(e->unit->i1, 0);
+    for (int s = 0; s < e->source_count; s++)
+        if (e->pattern->sources[s].factor == 1)
+            of_keys = LLVMBuildOr(e->b, of_keys,
+                                  LLVMBuildICmp(e->b, LLVMIntEQ, source, sm90_i32(e, s), ""), "");
+    LLVMValueRef map = sm90_add_const(e, source_at(e, source), which * SM90_MAP_BYTES);
+    LLVMValueRef head = sm90_shared_load(e, p->record, SM90_RECORD_SOURCE_AT);
+    return (struct origin_map){LLVMBuildSelect(e->b, of_keys, own.map, map, ""),
+                               LLVMBuildSelect(e->b, of_keys, own.head, head, "")};
+}
+
 // ---- tiles --------------------------------------------------------------------------------------
 
 static void write_record(struct producer *p, LLVMValueRef stage, LLVMValueRef run,
                          LLVMValueRef *origin, LLVMValueRef flags) {
     struct sm90_emit *e = p->e;
-    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, 48));
+    LLVMValueRef at = sm90_add(e, e->shared, sm90_mul_const(e, stage, SM90_TILE_RECORD_BYTES));
     LLVMValueRef words[3][4] = {{origin[0], origin[1], origin[2], flags}};
     for (int i = 0; i < 4; i++) {
         int64_t low = offsetof(struct sm90_run, low), high = offsetof(struct sm90_run, high);
         words[1][i] = sm90_load(e, run, low + 4 * i, e->unit->i32);
         words[2][i] = sm90_load(e, run, high + 4 * i, e->unit->i32);
     }
+    if (sm90_has_sources(e))
+        add_source_words(p, origin, flags, words);
     for (int i = 0; i < 3; i++)
         sm90_shared_store4(e, at, e->shape.tile_record_at + 16 * i, words[i]);
 }
@@ -86,8 +163,9 @@ static void produce_tile(struct producer *p, LLVMValueRef count, LLVMValueRef ru
             write_record(p, stage, run, origin, flags);
         sm90_expect(e, full, sm90_i32(e, e->shape.tile_bytes));
         LLVMValueRef to = sm90_add(e, e->shared, sm90_mul_const(e, stage, e->shape.tile_bytes));
-        sm90_copy_tile(e, sm90_add_const(e, to, places[i]), p->maps[i], e->shape.key_rows, origin,
-                       p->key_at, full);
+        struct origin_map from = map_of(p, i, flags);
+        sm90_copy_tile(e, sm90_add_const(e, to, places[i]), from.map, e->shape.key_rows, origin,
+                       from.head, full);
     }
 }
 
@@ -124,6 +202,8 @@ static LLVMValueRef produce_run(struct producer *p, LLVMValueRef run, LLVMValueR
     LLVMValueRef flags =
         LLVMBuildOr(b, LLVMBuildAnd(b, kind, one, ""),
                     LLVMBuildSelect(b, last, sm90_i32(e, SM90_FLAG_LAST), zero, ""), "");
+    if (sm90_has_sources(e))
+        flags = LLVMBuildOr(b, flags, source_flags(p, kind, origin), "");
     produce_tile(p, tiles, run, origin, flags);
     LLVMValueRef carry = one;
     for (int a = ABI_AXES - 1; a >= first; a--) {
@@ -150,6 +230,7 @@ static LLVMValueRef produce_item(void *context, LLVMValueRef items, LLVMValueRef
     LLVMValueRef begin = sm90_shared_load(e, record, SM90_RECORD_BEGIN);
     LLVMValueRef end = sm90_shared_load(e, record, SM90_RECORD_END);
     LLVMValueRef set = sm90_shared_load(e, record, SM90_RECORD_SET);
+    p->record = record;
     p->key_at = sm90_shared_load(e, record, SM90_RECORD_KEY_AT);
     LLVMValueRef own = sm90_shared_load(e, record, SM90_RECORD_TILES);
     LLVMValueRef before = LLVMBuildSub(e->b, own, sm90_i32(e, tiles_ahead(e)), "");
@@ -176,6 +257,16 @@ static LLVMValueRef is_thread(struct sm90_emit *e, int number) {
 static LLVMValueRef is_warp(struct sm90_emit *e, int number) {
     LLVMValueRef warp = LLVMBuildLShr(e->b, sm90_thread(e), sm90_i32(e, 5), "");
     return LLVMBuildICmp(e->b, LLVMIntEQ, warp, sm90_i32(e, number), "");
+}
+
+// They were copied to the device's memory by the driver when the plan was made.
+void sm90_acquire_source_maps(struct sm90_emit *e) {
+    for (int i = 0; i < 2 * e->source_count; i++) {
+        LLVMValueRef map =
+            sm90_add_const(e, source_at(e, sm90_i32(e, i / 2)), i % 2 * SM90_MAP_BYTES);
+        sm90_asm(e, NULL, "fence.proxy.tensormap::generic.acquire.gpu [$0], 128;", "l,~{memory}",
+                 &map, 1);
+    }
 }
 
 void sm90_producer(struct sm90_emit *e) {

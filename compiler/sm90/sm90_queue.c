@@ -176,6 +176,13 @@ static void scout_item(struct scout *s, LLVMValueRef work) {
                                          sm90_i32(e, SM90_ITEM_EMPTY), "");
     LLVMValueRef words[8] = {state, begin, end,  head_field(s, offsetof(struct sm90_head, key_at)),
                              set,   tiles, zero, zero};
+    if (sm90_has_sources(e)) {
+        LLVMValueRef kv_heads = LLVMBuildTrunc(e->b, SM90_ARG(e, kv_head_count, i64), i32, "");
+        LLVMValueRef batch = head_field(s, offsetof(struct sm90_head, batch));
+        words[6] = sm90_add(e, LLVMBuildMul(e->b, batch, kv_heads, ""),
+                            head_field(s, offsetof(struct sm90_head, kv_head)));
+        words[7] = head_field(s, offsetof(struct sm90_head, head));
+    }
     write_record(s, words);
     wait_for_buffer(s);
     fetch(s, filled, sm90_map(e, set, SM90_MAP_Q));

@@ -138,8 +138,10 @@ void sm90_plan_slots(struct sm90_emit *e) {
 
 bool sm90_predicate_is_costly(const struct pattern *pattern, struct arena *arena) {
     struct sm90_slots slots = {.cost = ARENA_ARRAY(arena, uint8_t, pattern->graph->count)};
-    return is_costly(&slots, pattern->keep) ||
-           (pattern->score && is_costly(&slots, pattern->score));
+    bool costly = pattern->score && is_costly(&slots, pattern->score);
+    for (int s = 0; s < pattern_source_count(pattern); s++)
+        costly |= is_costly(&slots, pattern_source(pattern, s).view->keep);
+    return costly;
 }
 
 // ---- shared memory ------------------------------------------------------------------------------
@@ -320,15 +322,21 @@ static void fill_axis(struct sm90_emit *e, const struct sm90_item *item,
     llvm_if_end(&test);
 }
 
-// Short axes go to warps of their own.
-LLVMValueRef sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
-                                 const struct sm90_tile_place *at, LLVMValueRef count) {
-    if (!any_slot(e, true) && !sm90_has_words(e))
-        return NULL;
-    LLVMValueRef thread = sm90_thread(e);
-    LLVMValueRef group = LLVMBuildLShr(e->b, sm90_add_const(e, thread, -128), sm90_i32(e, 7), "");
+static LLVMValueRef consumer_group(struct sm90_emit *e) {
+    return LLVMBuildLShr(e->b, sm90_add_const(e, sm90_thread(e), -128), sm90_i32(e, 7), "");
+}
+
+LLVMValueRef sm90_key_copy(struct sm90_emit *e, LLVMValueRef count) {
     LLVMValueRef half = LLVMBuildAnd(e->b, count, sm90_i32(e, 1), "");
-    LLVMValueRef copy = sm90_add(e, sm90_mul_const(e, group, 2), half);
+    return sm90_add(e, sm90_mul_const(e, consumer_group(e), 2), half);
+}
+
+// Short axes go to warps of their own.
+void sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
+                         const struct sm90_tile_place *at, LLVMValueRef copy) {
+    if (!any_slot(e, true) && !sm90_has_words(e))
+        return;
+    LLVMValueRef thread = sm90_thread(e);
     int turn = 0;
     for (int axis = -1; axis < ABI_AXES; axis++) {
         bool wanted = false;
@@ -341,9 +349,9 @@ LLVMValueRef sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *it
         LLVMValueRef in_group = LLVMBuildAnd(e->b, thread, sm90_i32(e, 127), "");
         fill_axis(e, item, at, axis, sm90_add_const(e, in_group, -first), extent, copy);
     }
+    LLVMValueRef group = consumer_group(e);
     if (sm90_has_words(e))
         sm90_fill_words(e, item, at, group, copy);
     LLVMValueRef name = sm90_add_const(e, group, 1);
     sm90_asm(e, NULL, "bar.sync $0, 128;", "r,~{memory}", &name, 1);
-    return copy;
 }

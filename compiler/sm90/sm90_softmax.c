@@ -42,15 +42,20 @@ void sm90_softmax_begin(struct sm90_emit *e, struct sm90_softmax *softmax) {
 }
 
 static void softmax_row(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMValueRef *logits,
-                        int row) {
+                        LLVMValueRef bias, int row) {
     LLVMBuilderRef b = e->b;
     bool scaled = e->spec->scale_first != 0;
     LLVMValueRef scale = scaled ? NULL : SM90_ARG(e, scale_log2, e->unit->f32);
     LLVMValueRef old = softmax->maximum[row];
-    LLVMValueRef most = larger(e, old, row_maximum(e, logits, row));
+    LLVMValueRef here = row_maximum(e, logits, row);
+    if (bias)
+        here = LLVMBuildFAdd(b, here, bias, "");
+    LLVMValueRef most = larger(e, old, here);
     LLVMValueRef none = LLVMBuildFCmp(b, LLVMRealOEQ, most, real(e, -INFINITY), "");
     LLVMValueRef use = LLVMBuildSelect(b, none, real(e, 0.0), most, "");
-    LLVMValueRef less = LLVMBuildFNeg(b, scaled ? use : LLVMBuildFMul(b, use, scale, ""), "");
+    LLVMValueRef less =
+        bias ? LLVMBuildFSub(b, bias, use, "") : LLVMBuildFNeg(b, use, ""); // to each logit
+    less = scaled ? less : LLVMBuildFMul(b, less, scale, "");
     LLVMValueRef moved = LLVMBuildFSub(b, old, use, "");
     LLVMValueRef rescale = power_of_two(e, scaled ? moved : LLVMBuildFMul(b, moved, scale, ""));
     LLVMValueRef sums[4] = {NULL};
@@ -69,9 +74,10 @@ static void softmax_row(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMV
     softmax->rescale[row] = rescale;
 }
 
-void sm90_softmax_tile(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMValueRef *logits) {
+void sm90_softmax_tile(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMValueRef *logits,
+                       LLVMValueRef bias) {
     for (int row = 0; row < SM90_ROWS; row++)
-        softmax_row(e, softmax, logits, row);
+        softmax_row(e, softmax, logits, bias, row);
 }
 
 LLVMValueRef sm90_pack_pair(struct sm90_emit *e, LLVMValueRef low, LLVMValueRef high) {

@@ -3,6 +3,7 @@
 
 #include "compiler/pipeline.h"
 #include "runtime/cuda/cuda_maps.h"
+#include "runtime/cuda/cuda_pool.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -121,6 +122,8 @@ enum heddle_status cuda_plan_run(struct cuda_plan *c, const struct heddle_tensor
         return status;
     place_results(c->plan, &views[RUN_O].tensor, tensors->lse, args);
     status = cuda_maps_place(c, views, args, stream, error);
+    if (status == HEDDLE_OK)
+        status = cuda_pool_run(c, views, stream, error);
     if (status == HEDDLE_OK)
         status = launch(c, stream, error);
     cuda_device_leave(c->device);

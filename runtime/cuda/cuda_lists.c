@@ -11,14 +11,18 @@ static int64_t lists_of(const struct plan *plan) {
 
 void cuda_list_records(const struct plan *plan, struct sm90_run *out) {
     const struct abi_launch *launch = &plan->launch;
-    struct list_job job;
-    struct abi_item item;
-    lists_job(plan, &job);
+    int sources = pattern_source_count(plan->program->pattern);
+    struct list_job jobs[MAX_SOURCES];
+    struct abi_item items[MAX_SOURCES];
+    for (int s = 0; s < sources; s++)
+        lists_source_job(plan, s, &jobs[s]);
     for (int64_t list = 0; list < lists_of(plan); list++) {
-        list_item(&job, 0, 0, &launch->boxes[list % launch->box_count], &item);
+        for (int s = 0; s < sources; s++)
+            list_item(&jobs[s], 0, 0, &launch->boxes[list % launch->box_count], &items[s]);
         for (int64_t i = launch->run_begin[list]; i < launch->run_begin[list + 1]; i++) {
             const struct abi_run *run = &launch->runs[i];
-            out[i] = list_record(run, run->own ? &launch->owns[run->own] : NULL, item.list_end);
+            const struct abi_box *own = run->own ? &launch->owns[run->own] : NULL;
+            out[i] = list_record(run, own, items[abi_run_source(run)].list_end);
         }
     }
 }

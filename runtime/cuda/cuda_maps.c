@@ -134,10 +134,34 @@ static bool describe(const struct plan *plan, const struct run_view *view,
     return add_dimension(out, view->heads, 1, t->head_stride, 1);
 }
 
+static CUresult encode_shape(const struct cuda_plan *c, const struct shape *shape, uint64_t address,
+                             CUtensorMap *out) {
+    static const cuuint32_t step[5] = {1, 1, 1, 1, 1};
+    return c->device->api->TensorMapEncodeTiled(
+        out,
+        c->plan->dtype == HEDDLE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
+                                      : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
+        (cuuint32_t)shape->rank, (void *)(uintptr_t)address, shape->size, shape->stride, shape->box,
+        step, CU_TENSOR_MAP_INTERLEAVE_NONE, CU_TENSOR_MAP_SWIZZLE_128B,
+        CU_TENSOR_MAP_L2_PROMOTION_L2_256B, CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+}
+
+enum heddle_status cuda_maps_copy(const struct cuda_plan *c, CUdeviceptr copy, int64_t groups,
+                                  int64_t row_elems, unsigned char *out, struct error *error) {
+    const struct plan *plan = c->plan;
+    struct shape shape = {.rank = 1, .size = {(cuuint64_t)plan->dim}, .box = {COLUMNS}};
+    CUtensorMap map = {{0}};
+    if (!add_dimension(&shape, groups, 1, row_elems, plan->launch.tile[ABI_AXES - 1]) ||
+        !add_dimension(&shape, plan->batch * plan->kv_heads, groups, row_elems, 1))
+        return error_set(error, HEDDLE_LIMIT, "pooled keys reach further than the copy engine");
+    CUresult result = encode_shape(c, &shape, copy, &map);
+    memcpy(out, &map, SM90_MAP_BYTES);
+    return cuda_status(c->device->api, result, "describing pooled keys to the GPU", error);
+}
+
 static enum heddle_status encode(const struct cuda_plan *c, const struct run_view *view,
                                  int64_t batch, const struct cuda_residue *at, CUtensorMap *out,
                                  struct error *error) {
-    static const cuuint32_t step[5] = {1, 1, 1, 1, 1};
     const struct abi_tensor *t = &view->tensor;
     const struct cuda_api *api = c->device->api;
     struct shape shape;
@@ -145,14 +169,8 @@ static enum heddle_status encode(const struct cuda_plan *c, const struct run_vie
     if (!describe(c->plan, view, at, &shape, &base))
         return refuse(view, error);
     base += batch * t->batch_stride;
-    CUresult result = api->TensorMapEncodeTiled(
-        out,
-        c->plan->dtype == HEDDLE_BF16 ? CU_TENSOR_MAP_DATA_TYPE_BFLOAT16
-                                      : CU_TENSOR_MAP_DATA_TYPE_FLOAT16,
-        (cuuint32_t)shape.rank, (void *)((uintptr_t)t->data + (uintptr_t)(base * ELEMENT_BYTES)),
-        shape.size, shape.stride, shape.box, step, CU_TENSOR_MAP_INTERLEAVE_NONE,
-        CU_TENSOR_MAP_SWIZZLE_128B, CU_TENSOR_MAP_L2_PROMOTION_L2_256B,
-        CU_TENSOR_MAP_FLOAT_OOB_FILL_NONE);
+    uint64_t address = (uint64_t)(uintptr_t)t->data + (uint64_t)(base * ELEMENT_BYTES);
+    CUresult result = encode_shape(c, &shape, address, out);
     if (result == CUDA_ERROR_INVALID_VALUE)
         return refuse(view, error);
     return cuda_status(api, result, "describing a tensor to the GPU", error);

@@ -21,4 +21,9 @@ void cuda_maps_destroy(struct cuda_plan *plan); // half made is fine
 enum heddle_status cuda_maps_place(struct cuda_plan *plan, const struct run_view *views,
                                    struct sm90_args *args, CUstream stream, struct error *error);
 
+// The map of a pooled copy (compiler/pool/pool_rows.h) of `groups` rows a head, each with room for
+// `row_elems`, for tiles of keys of the plan, whose basis has one axis. 128 bytes.
+enum heddle_status cuda_maps_copy(const struct cuda_plan *plan, CUdeviceptr copy, int64_t groups,
+                                  int64_t row_elems, unsigned char *out, struct error *error);
+
 #endif

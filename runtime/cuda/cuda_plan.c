@@ -4,6 +4,7 @@
 #include "runtime/cuda/cuda_lists.h"
 #include "runtime/cuda/cuda_maps.h"
 #include "runtime/cuda/cuda_planner.h"
+#include "runtime/cuda/cuda_pool.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -241,6 +242,8 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     if (status == HEDDLE_OK)
         status = upload_arrays(c, error);
     if (status == HEDDLE_OK)
+        status = cuda_pool_create(c, args, error);
+    if (status == HEDDLE_OK)
         status = place_lists(c, args, error);
     c->arena.escape = NULL;
     return status;
@@ -283,6 +286,7 @@ void cuda_plan_destroy(struct cuda_plan *c) {
         cuda_planner_unload(c->planner);
         cuda_memory_free(&c->memory);
         cuda_maps_destroy(c);
+        cuda_pool_unload(c);
         cuda_kernel_unload(c->device, &c->kernel);
         cuda_device_leave(c->device);
     }

@@ -14,6 +14,7 @@ struct cuda_plan {
     struct arena arena;
     struct cuda_memory memory;    // freed with the plan
     struct cuda_planner *planner; // NULL: lists are the host's
+    struct cuda_pool *pool;       // NULL: a pattern without sources
     CUdeviceptr *tables;          // of parameters; a planner on the GPU reads them too
     // The kernel's parameter but for what tensors decide.
     unsigned char *args;

@@ -116,7 +116,7 @@ static void pattern_prints_back(const char *path, const struct pattern *pattern)
     pattern_print(pattern, &dump);
     if (dump.failed || !dump.text)
         fail("the pattern does not print", NULL);
-    if (!hides_a_name(pattern)) {
+    if (!hides_a_name(pattern) && !pattern_is_pooled(pattern)) {
         struct session again;
         session_check(&again, path, dump.text, dump.length);
         if (again.status != HEDDLE_OK) {

@@ -233,6 +233,19 @@ static void seer(struct maker *m) {
         gate[i] = (float)upto(m, 0, 100) * 1e-4f;
 }
 
+static void pyramid(struct maker *m) {
+    static const int32_t levels[] = {0, 1, 2, 4, 8};
+    int64_t blocks = (m->keys + 127) / 128;
+    const int64_t shape[] = {m->heads, blocks, blocks};
+    int32_t *factor = add_input(m->p, "factor", HEDDLE_INT32, 3, shape);
+    for (int64_t i = 0; i < m->heads * blocks * blocks; i++)
+        factor[i] = levels[upto(m, 0, 4)];
+}
+
+static void pyramid_static(struct maker *m) {
+    set(m, "near", upto(m, 0, 3));
+}
+
 // Small slopes: far keys must not vanish from the output.
 static void alibi(struct maker *m) {
     double *slope = add_reals(m->p, "slope", (int)m->heads);
@@ -275,6 +288,8 @@ static const struct {
     {"block_list", 1, block_list},
     {"token_list", 1, token_list},
     {"seer", 1, seer},
+    {"pyramid", 1, pyramid},
+    {"pyramid_static", 1, pyramid_static},
 };
 
 int pattern_count(void) {
@@ -342,7 +357,7 @@ static void pick_sizes(struct maker *m, int64_t tokens) {
 // Arrays that each query reads its own part of: there are none for queries before the first key.
 static bool reads_by_query(const char *pattern) {
     return strcmp(pattern, "documents") == 0 || strcmp(pattern, "block_list") == 0 ||
-           strcmp(pattern, "seer") == 0;
+           strcmp(pattern, "seer") == 0 || strcmp(pattern, "pyramid") == 0;
 }
 
 // The last slices of the outermost axis, or, on a line, more queries than keys.

@@ -102,6 +102,17 @@ static bool any_bad_value(const struct spoil *p, const struct abi_item *item,
     return false;
 }
 
+// The same for a tile of groups of keys.
+static bool any_bad_group(const struct spoil *p, const struct abi_source *source,
+                          const uint8_t *bad_values, int64_t origin) {
+    int64_t begin = origin > 0 ? origin * source->factor : 0;
+    int64_t end = (origin + p->plan->launch.tile[ABI_AXES - 1]) * source->factor;
+    for (int64_t key = begin; key < end && key < p->plan->keys; key++)
+        if (bad_values[key])
+            return true;
+    return false;
+}
+
 // Does a tile of the item's list hold a key whose v is spoiled?
 static bool meets_bad_value(const struct spoil *p, const struct abi_item *item, int64_t box,
                             const uint8_t *bad_values) {
@@ -114,7 +125,10 @@ static bool meets_bad_value(const struct spoil *p, const struct abi_item *item, 
                 for (i[2] = 0; i[2] < run->count[2]; i[2]++) {
                     for (int a = 0; a < ABI_AXES; a++)
                         origin[a] = run->origin[a] + i[a] * run->step[a];
-                    if (any_bad_value(p, item, bad_values, origin))
+                    const struct abi_source *sources = p->plan->launch.sources;
+                    if (sources ? any_bad_group(p, &sources[abi_run_source(run)], bad_values,
+                                                origin[ABI_AXES - 1])
+                                : any_bad_value(p, item, bad_values, origin))
                         return true;
                 }
     }
@@ -129,8 +143,7 @@ static bool keeps_bad(struct spoil *p, const struct abi_item *item, int64_t quer
     pair_env_place(&p->env, item->batch, item->head, query_token, 0);
     for (int64_t key = 0; key < p->plan->keys; key++)
         if (bad[key]) {
-            pair_env_key(&p->env, key);
-            if (pair_env_keeps(&p->env, NULL))
+            if (pair_env_level(&p->env, key))
                 return true;
         }
     return false;
