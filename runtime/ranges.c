@@ -283,6 +283,8 @@ enum heddle_status ranges_check(struct plan *plan, struct error *error) {
         memset(r.known, 0, pattern->graph->count * sizeof *r.known);
         visit(&r, pattern_source(pattern, s).keep);
     }
+    for (int i = 0; pattern_is_gated(pattern) && i < pattern->branch_count; i++)
+        visit(&r, pattern->branches[i].gate);
     if (pattern->score) // of one that pools: no key in it
         visit(&r, pattern->score);
     plan->launch.narrow = !r.wide;
