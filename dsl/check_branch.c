@@ -39,8 +39,8 @@ static bool add_branch(struct unit *unit, const struct ast_stmt *stmt) {
         return false;
     }
     if (!pattern->branches)
-        pattern->branches = ARENA_ARRAY(unit->place.root->checker->arena, struct pattern_branch,
-                                        MAX_BRANCHES);
+        pattern->branches =
+            ARENA_ARRAY(unit->place.root->checker->arena, struct pattern_branch, MAX_BRANCHES);
     pattern->branches[pattern->branch_count++] =
         (struct pattern_branch){.name = stmt->name.text, .span = stmt->name.span};
     return true;
@@ -70,8 +70,7 @@ void read_branch(struct unit *unit, const struct ast_stmt *stmt) {
     uint32_t errors = unit->place.root->checker->diags->error_count;
     bool good = add_branch(unit, stmt);
     inside.place = unit->place;
-    inside.place.scope =
-        scope_new(unit->place.root->checker, unit->place.scope, unit->place.limit);
+    inside.place.scope = scope_new(unit->place.root->checker, unit->place.scope, unit->place.limit);
     inside.place.limit = 0;
     inside.branch = unit->place.root->pattern->branch_count - 1;
     if (stmt->weight && !branching->weighted)
@@ -101,13 +100,14 @@ void read_merge(struct unit *unit, const struct ast_stmt *stmt) {
         complain(&unit->place, stmt->span, "branches are merged once");
         remark(&unit->place, branching->merge->span, "the first 'merge' is here");
     } else if (!lse && !gate) {
-        complain(&unit->place, stmt->name.span, "branches are merged by 'lse' or by 'gate', not '%s'",
-                 stmt->name.text);
+        complain(&unit->place, stmt->name.span,
+                 "branches are merged by 'lse' or by 'gate', not '%s'", stmt->name.text);
     } else if (lse && stmt->value) {
         complain(&unit->place, stmt->value->span,
                  "'merge lse' takes nothing more; a branch has its weight before its '{'");
     } else if (gate && !stmt->value) {
-        complain(&unit->place, stmt->span, "'merge gate' takes a value: g[head, branch, token], say");
+        complain(&unit->place, stmt->span,
+                 "'merge gate' takes a value: g[head, branch, token], say");
     } else {
         good = true;
     }
