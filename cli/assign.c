@@ -127,8 +127,9 @@ static int64_t index_extent(const struct problem *problem, const struct pattern_
         return axis_product(problem);
     case INDEX_AXIS:
         return problem->spec.sizes[index->axis];
+    case INDEX_RANGE: // by branches
+        return index->extent->op == OP_INT ? index->extent->payload.i : -1;
     case INDEX_BLOCKS:
-    case INDEX_RANGE:
     case INDEX_ROOM:
         break;
     }

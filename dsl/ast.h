@@ -112,6 +112,8 @@ enum ast_stmt_kind {
     STMT_SCORE,
     STMT_POOL,
     STMT_ADD,
+    STMT_BRANCH,
+    STMT_MERGE,
     STMT_IMPORT,
     STMT_PATTERN,
     STMT_LATER // of a later version, already reported; kept for its name
@@ -132,17 +134,18 @@ struct ast_stmt {
     enum ast_stmt_kind kind;
     struct span span;       // the opening word
     struct ast_name type;   // STMT_CONST, STMT_PARAM, STMT_INPUT; text NULL: not written
-    struct ast_name name;   // STMT_FN, STMT_PATTERN; STMT_LATER, STMT_AXES may lack one
+    struct ast_name name;   // STMT_FN, STMT_PATTERN, STMT_BRANCH, STMT_MERGE (how); STMT_LATER,
+                            // STMT_AXES may lack one
     struct ast_list *names; // STMT_AXES: the axes; STMT_FN: the parameters; STMT_POOL: factors
     struct ast_decl *decls; // declarations; STMT_FN: the `where` part
     // STMT_FN, STMT_REQUIRE, STMT_SCORE; STMT_KEEP, STMT_ADD: the condition, NULL for all keys;
-    // STMT_POOL: the block
+    // STMT_POOL: the block; STMT_MERGE: the gate or NULL
     const struct ast *value;
     const struct ast *level;  // STMT_KEEP, STMT_ADD: after `at`; NULL: the keys themselves
-    const struct ast *weight; // STMT_ADD: or NULL
+    const struct ast *weight; // STMT_ADD, STMT_BRANCH: or NULL
     struct ast_name text;     // STMT_REQUIRE: the message or NULL; STMT_IMPORT: the path
-    struct ast_stmt *body;    // STMT_PATTERN
-    struct span end;          // STMT_PATTERN: the closing brace
+    struct ast_stmt *body;    // STMT_PATTERN, STMT_BRANCH
+    struct span end;          // the same: the closing brace
     struct ast_stmt *next;
 };
 

@@ -7,6 +7,7 @@
 #include "dsl/expr.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 enum { PREC_TERNARY = 1, PREC_RANGE = 9, PREC_OPERAND = 14 };
@@ -207,6 +208,7 @@ static void print_statement(const struct ast_stmt *stmt, const char *margin, str
         [STMT_INPUT] = "input",     [STMT_LET] = "let",     [STMT_MAP] = "map",
         [STMT_REQUIRE] = "require", [STMT_KEEP] = "keep",   [STMT_SCORE] = "score",
         [STMT_IMPORT] = "import",   [STMT_POOL] = "pool",   [STMT_ADD] = "add",
+        [STMT_MERGE] = "merge",
     };
     if (stmt->kind == STMT_FN) {
         print_function(stmt, margin, out);
@@ -222,6 +224,8 @@ static void print_statement(const struct ast_stmt *stmt, const char *margin, str
         return;
     }
     print_list(stmt->names, "", out);
+    if (stmt->kind == STMT_MERGE)
+        strbuf_printf(out, "%s%s", stmt->name.text, stmt->value ? " " : "");
     print_decls(stmt, stmt->decls, out);
     if (stmt->value)
         print(stmt->value, 0, out);
@@ -230,23 +234,52 @@ static void print_statement(const struct ast_stmt *stmt, const char *margin, str
         strbuf_printf(out, "%s\"%s\"", stmt->kind == STMT_REQUIRE ? " : " : "", stmt->text.text);
 }
 
+static void print_branch(const struct ast_stmt *stmt, const char *margin, struct strbuf *out);
+
+// Statements inside of a pattern or a branch.
+static void print_body(const struct ast_stmt *body, const char *margin, struct strbuf *out) {
+    for (const struct ast_stmt *inner = body; inner; inner = inner->next) {
+        if (inner->kind == STMT_LATER)
+            continue;
+        strbuf_puts(out, margin);
+        if (inner->kind == STMT_BRANCH) {
+            print_branch(inner, margin, out);
+            continue;
+        }
+        print_statement(inner, margin, out);
+        strbuf_puts(out, ";\n");
+    }
+}
+
+static void print_branch(const struct ast_stmt *stmt, const char *margin, struct strbuf *out) {
+    char deeper[64];
+    snprintf(deeper, sizeof deeper, "%s    ", margin);
+    strbuf_printf(out, "branch %s ", stmt->name.text);
+    if (stmt->weight) {
+        strbuf_puts(out, "weight ");
+        print(stmt->weight, 0, out);
+        strbuf_puts(out, " ");
+    }
+    strbuf_puts(out, "{\n");
+    print_body(stmt->body, deeper, out);
+    strbuf_printf(out, "%s}\n", margin);
+}
+
 void ast_print(const struct ast_stmt *statements, struct strbuf *out) {
     for (const struct ast_stmt *stmt = statements; stmt; stmt = stmt->next) {
         if (stmt->kind == STMT_LATER)
             continue;
+        if (stmt->kind == STMT_BRANCH) {
+            print_branch(stmt, "", out);
+            continue;
+        }
         if (stmt->kind != STMT_PATTERN) {
             print_statement(stmt, "", out);
             strbuf_puts(out, ";\n");
             continue;
         }
         strbuf_printf(out, "pattern %s {\n", stmt->name.text);
-        for (const struct ast_stmt *inner = stmt->body; inner; inner = inner->next) {
-            if (inner->kind == STMT_LATER)
-                continue;
-            strbuf_puts(out, "    ");
-            print_statement(inner, "    ", out);
-            strbuf_puts(out, ";\n");
-        }
+        print_body(stmt->body, "    ", out);
         strbuf_puts(out, "}\n");
     }
 }

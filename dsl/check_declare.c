@@ -275,6 +275,18 @@ static bool blocks_index(struct unit *unit, const struct ast *node,
     return true;
 }
 
+static bool branch_index(struct unit *unit, const struct ast *node,
+                         struct pattern_index *out_index) {
+    int64_t count = 0;
+    for (const struct ast_stmt *stmt = unit->decl->stmt->body; stmt; stmt = stmt->next)
+        count += stmt->kind == STMT_BRANCH;
+    *out_index = (struct pattern_index){INDEX_RANGE, 0,
+                                        expr_int(unit->place.root->graph, node->span, count)};
+    if (count == 0)
+        complain(&unit->place, node->span, "this pattern has no branches");
+    return count > 0;
+}
+
 static bool input_index(struct unit *unit, const struct ast *node,
                         struct pattern_index *out_index) {
     const struct checker *checker = checker_of(unit);
@@ -287,6 +299,8 @@ static bool input_index(struct unit *unit, const struct ast *node,
                  {checker->word_token, INDEX_TOKEN}};
     if (node->kind == AST_CALL && node->name.text == checker->word_blocks)
         return blocks_index(unit, node, out_index);
+    if (node->kind == AST_NAME && strcmp(node->name.text, "branch") == 0)
+        return branch_index(unit, node, out_index);
     int axis = node->kind == AST_NAME ? find_axis(unit, node->name.text) : -1;
     *out_index = (struct pattern_index){INDEX_AXIS, (uint16_t)axis, NULL};
     if (axis >= 0)

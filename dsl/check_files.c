@@ -32,7 +32,9 @@ static void declare_file(struct checker *checker, struct file *file) {
     static const char *const words[] = {
         [STMT_AXES] = "axes",   [STMT_CONST] = "const",     [STMT_PARAM] = "param",
         [STMT_INPUT] = "input", [STMT_LET] = "let",         [STMT_MAP] = "map",
-        [STMT_KEEP] = "keep",   [STMT_REQUIRE] = "require", [STMT_SCORE] = "score"};
+        [STMT_KEEP] = "keep",   [STMT_REQUIRE] = "require", [STMT_SCORE] = "score",
+        [STMT_POOL] = "pool",   [STMT_ADD] = "add",         [STMT_BRANCH] = "branch",
+        [STMT_MERGE] = "merge"};
     struct place place = file_place(checker, file);
     for (const struct ast_stmt *stmt = file->statements.first; stmt; stmt = stmt->next) {
         // After a statement that was lost, others may only seem to stand outside of a pattern.

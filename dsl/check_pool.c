@@ -135,11 +135,12 @@ void read_pool(struct unit *unit, const struct ast_stmt *stmt) {
 // ---- keep P at F, add P at F weight W
 // -------------------------------------------------------------
 
-static const struct expr *read_weight(struct unit *unit, const struct ast *node, bool *good) {
+const struct expr *read_weight(struct unit *unit, const struct ast *node, bool *good) {
     if (!node)
         return NULL;
     const struct expr *weight = lower_typed(&unit->place, node, TYPE_REAL, "a 'weight'");
-    *good = weight && require_uniform(&unit->place, weight, node->span, DEP_HEAD, "a 'weight'");
+    *good = *good && weight &&
+            require_uniform(&unit->place, weight, node->span, DEP_HEAD, "a 'weight'");
     if (*good && weight->op == OP_REAL && !(weight->payload.r > 0.0)) {
         complain(&unit->place, node->span, "a weight is above 0");
         *good = false;
@@ -318,11 +319,33 @@ static void note_levels(struct sources *s) {
                                        s->pooling->number, s->pooling->levels[i].span};
 }
 
-static void store_sources(struct sources *s) {
-    struct pattern *pattern = s->unit->place.root->pattern;
-    pattern->sources = s->items;
-    pattern->source_count = s->count;
-    note_levels(s);
+// A branch's weight multiplies what its groups weigh.
+static const struct expr *weight_in_branch(struct unit *unit, const struct pattern_source *source) {
+    struct expr_graph *graph = unit->place.root->graph;
+    if (!unit->branch_weight)
+        return source->weight;
+    const struct expr *own =
+        source->weight ? source->weight : expr_real(graph, source->span, (double)source->factor);
+    return expr_op2(graph, OP_RMUL, unit->branch_weight, own);
+}
+
+static bool store_sources(struct unit *unit, const struct pattern_source *items, int count) {
+    struct pattern *pattern = unit->place.root->pattern;
+    if (pattern->source_count + count > MAX_SOURCES) {
+        complain(&unit->place, items[0].span, "more than %d sources of keys in one pattern",
+                 MAX_SOURCES);
+        return false;
+    }
+    if (!pattern->sources)
+        pattern->sources =
+            ARENA_ARRAY(unit->place.root->checker->arena, struct pattern_source, MAX_SOURCES);
+    for (int i = 0; i < count; i++) {
+        struct pattern_source *source = &pattern->sources[pattern->source_count++];
+        *source = items[i];
+        source->branch = unit->branch;
+        source->weight = weight_in_branch(unit, source);
+    }
+    return true;
 }
 
 // `keep P;` of a pattern that pools is `keep P at 1;`.
@@ -343,27 +366,46 @@ static bool take_plain(struct unit *unit, const struct expr *keep) {
     return true;
 }
 
-const struct expr *finish_pooling(struct unit *unit, const struct expr *keep) {
+static bool pool_sources(struct unit *unit, const struct expr *keep, struct span span) {
     struct pooling *pooling = unit->pooling;
     struct pattern *pattern = unit->place.root->pattern;
     if (!pooling->pool && !pooling->failed)
         complain(&unit->place, pooling->levels[0].span,
                  "'at' needs a 'pool' statement, which says what factors there are");
     if (!pooling->pool || pooling->failed || !take_plain(unit, keep))
-        return NULL;
+        return false;
     if (!pooling->level_count) {
-        complain(&unit->place, unit->decl->stmt->name.span,
-                 "pattern '%s' keeps nothing: it has no 'keep' statement",
-                 unit->decl->stmt->name.text);
-        return NULL;
+        complain(&unit->place, span, "nothing is kept here: there is no 'keep' statement");
+        return false;
     }
     struct sources s = {.unit = unit, .pooling = pooling, .pool = &pattern->pools[pooling->number]};
     s.items = ARENA_ARRAY(unit->place.root->checker->arena, struct pattern_source, MAX_SOURCES);
     make_sources(&s);
-    if (s.failed)
-        return NULL;
-    store_sources(&s);
-    return pattern->sources[0].keep;
+    if (s.failed || !store_sources(unit, s.items, s.count))
+        return false;
+    note_levels(&s);
+    return true;
+}
+
+bool append_sources(struct unit *unit, struct span span) {
+    const struct expr *keep = NULL;
+    if (unit->keep_failed)
+        return false;
+    if (unit->keep_count > 0)
+        keep = join(&unit->place, OP_OR, unit->keeps, (uint32_t)unit->keep_count);
+    if (unit->pooling)
+        return pool_sources(unit, keep, span);
+    if (!keep) {
+        complain(&unit->place, span, "nothing is kept here: there is no 'keep' statement");
+        return false;
+    }
+    const struct pattern_source plain = {.factor = 1, .pool = -1, .keep = keep, .span = keep->span};
+    return store_sources(unit, &plain, 1);
+}
+
+const struct expr *finish_pooling(struct unit *unit) {
+    bool good = append_sources(unit, unit->decl->stmt->name.span);
+    return good ? unit->place.root->pattern->sources[0].keep : NULL;
 }
 
 // ---- the pattern as a whole

@@ -177,7 +177,7 @@ static void check_functions(struct unit *unit) {
             check_function(&unit->place, binding->function);
 }
 
-static void read_statement(struct unit *unit, const struct ast_stmt *stmt) {
+void read_statement(struct unit *unit, const struct ast_stmt *stmt) {
     switch (stmt->kind) {
     case STMT_CONST:
         declare_consts(unit, stmt);
@@ -209,6 +209,12 @@ static void read_statement(struct unit *unit, const struct ast_stmt *stmt) {
     case STMT_ADD:
         read_level(unit, stmt);
         break;
+    case STMT_BRANCH:
+        read_branch(unit, stmt);
+        break;
+    case STMT_MERGE:
+        read_merge(unit, stmt);
+        break;
     case STMT_IMPORT:
         complain(&unit->place, stmt->span, "'import' stands outside of patterns");
         break;
@@ -239,10 +245,10 @@ const struct expr *read_statements(struct unit *unit) {
         check_functions(unit);
     if (unit->keep_failed)
         return NULL;
+    if (unit->branching)
+        return finish_branches(unit);
     if (unit->pooling)
-        return finish_pooling(unit, unit->keep_count == 0 ? NULL
-                                                          : join(&unit->place, OP_OR, unit->keeps,
-                                                                 (uint32_t)unit->keep_count));
+        return finish_pooling(unit);
     if (unit->keep_count > 0)
         return join(&unit->place, OP_OR, unit->keeps, (uint32_t)unit->keep_count);
     if (!scope->incomplete)
@@ -321,7 +327,8 @@ static void summarise(struct checker *checker, struct pattern_decl *decl) {
             decl->axes = stmt;
         if (stmt->kind == STMT_SCORE)
             decl->score = stmt;
-        if ((stmt->kind == STMT_POOL || stmt->level) && !decl->pool)
+        bool several = stmt->kind == STMT_POOL || stmt->kind == STMT_BRANCH || stmt->level;
+        if (several && !decl->pool)
             decl->pool = stmt;
         if (stmt->kind != STMT_PARAM && stmt->kind != STMT_CONST)
             continue;

@@ -125,7 +125,7 @@ static bool pattern_is_sound(const struct place *place, const struct ast *node,
         return false;
     }
     if (decl->pool) {
-        complain(place, node->name.span, "'%s' pools keys and cannot be used", name);
+        complain(place, node->name.span, "'%s' pools or branches and cannot be used", name);
         remark(place, decl->pool->span, "it does so here");
         return false;
     }

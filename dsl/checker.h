@@ -10,6 +10,7 @@
 //   check_statement.c  the statements of a pattern
 //   check_declare.c    parameters, inputs, maps, constants
 //   check_use.c        `use P(...)`
+//   check_branch.c     `branch`, `merge`
 //   check_pool.c       `pool`, `keep ... at`, `add`: sources of several resolutions
 //   load.c             bytes of files
 //
@@ -333,9 +334,13 @@ struct unit {
     int keep_count, keep_room;
     bool keep_failed; // a keep was poison
     const struct expr *score_value;
-    struct pooling *pooling; // check_pool.c; NULL: no statement of it so far
+    struct pooling *pooling;          // check_pool.c; NULL: no statement of it so far
+    struct branching *branching;      // check_branch.c; the same
+    int branch;                       // whose sources the statements make
+    const struct expr *branch_weight; // or NULL
 };
 
+void read_statement(struct unit *unit, const struct ast_stmt *stmt);
 // Reads all statements; the or of its keeps, or NULL.
 const struct expr *read_statements(struct unit *unit);
 // Declares a file's functions in its scope, or a pattern's in the pattern's.
@@ -351,11 +356,22 @@ bool require_uniform(const struct place *place, const struct expr *value, struct
 void read_pool(struct unit *unit, const struct ast_stmt *stmt);
 // keep P at F, add P at F
 void read_level(struct unit *unit, const struct ast_stmt *stmt);
-// After all statements: the sources of a unit that pools. `keep`: the or of its plain keeps, NULL:
-// it has none. NULL where there were errors.
-const struct expr *finish_pooling(struct unit *unit, const struct expr *keep);
+// After all statements: the sources of a unit that pools. NULL where there were errors.
+const struct expr *finish_pooling(struct unit *unit);
+// The sources of a unit's statements, after those that the pattern has. False after an error, which
+// is reported at `span` where the unit keeps nothing.
+bool append_sources(struct unit *unit, struct span span);
+// A real above 0 that may depend on the head; *good is left or set to false.
+const struct expr *read_weight(struct unit *unit, const struct ast *node, bool *good);
 // The score of a pattern that pools reads no key's position.
 void check_pooled_score(struct unit *unit);
+
+// ---- check_branch.c --------------------------------------------------------------------------
+
+void read_branch(struct unit *unit, const struct ast_stmt *stmt);
+void read_merge(struct unit *unit, const struct ast_stmt *stmt);
+// After all statements of a unit with branches, like finish_pooling.
+const struct expr *finish_branches(struct unit *unit);
 
 // ---- check_declare.c -------------------------------------------------------------------------
 

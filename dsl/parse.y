@@ -102,6 +102,17 @@ static struct ast_stmt *levelled(struct parser *parser, enum ast_stmt_kind kind,
     return stmt;
 }
 
+static struct ast_stmt *branch(struct parser *parser, struct span span, const char *name,
+                               struct span name_span, const struct ast *weight,
+                               struct ast_stmt *body, struct span end) {
+    struct ast_stmt *stmt = statement(parser, STMT_BRANCH, span);
+    stmt->name = (struct ast_name){name, name_span};
+    stmt->weight = weight;
+    stmt->body = body;
+    stmt->end = end;
+    return stmt;
+}
+
 /* A word that is no reserved one, where only that word may stand. */
 static bool spelled(struct parser *parser, const char *word, struct span span,
                     const char *expected) {
@@ -265,6 +276,19 @@ statement:
         spelled(parser, $3, @3, "by");
         $$->names = $4;
     }
+  | BRANCH NAME '{' statements '}'  { $$ = branch(parser, @1, $2, @2, NULL, $4.first, @5); }
+  | BRANCH NAME NAME expr '{' statements '}' {
+        $$ = branch(parser, @1, $2, @2, spelled(parser, $3, @3, "weight") ? $4 : NULL, $6.first,
+                    @7);
+    }
+  | MERGE NAME ';' {
+        $$ = statement(parser, STMT_MERGE, @1);
+        $$->name = (struct ast_name){$2, @2};
+    }
+  | MERGE NAME expr ';' {
+        $$ = expression(parser, STMT_MERGE, @1, $3);
+        $$->name = (struct ast_name){$2, @2};
+    }
   | SCORE expr ';'              { $$ = expression(parser, STMT_SCORE, @1, $2); }
   | SEGMENTS segments {
         later(parser, @1, "segments");
@@ -413,6 +437,7 @@ primary:
     }
   | FALSE               { $$ = ast_new(parser->arena, AST_BOOL, @$); }
   | NAME                { $$ = named(parser, @$, AST_NAME, $1, @1, NULL); }
+  | BRANCH              { $$ = named(parser, @$, AST_NAME, $1, @1, NULL); }
   | NAME '.' NAME {
         struct ast *node = ast_new(parser->arena, AST_MEMBER, @$);
         node->name = (struct ast_name){$1, @1};

@@ -81,9 +81,12 @@ static void add_sources(struct digest *digest, const struct pattern *pattern) {
     for (int i = 0; i < pattern->source_count; i++) {
         add_word(digest, (uint64_t)pattern->sources[i].factor);
         add_word(digest, (uint64_t)pattern->sources[i].pool);
+        add_word(digest, (uint64_t)pattern->sources[i].branch);
         add_expr(digest, pattern->sources[i].keep);
         add_expr(digest, pattern->sources[i].weight);
     }
+    for (int i = 0; pattern_is_gated(pattern) && i < pattern->branch_count; i++)
+        add_expr(digest, pattern->branches[i].gate);
 }
 
 static void add_pattern(struct digest *digest, const struct pattern *pattern) {

@@ -98,12 +98,21 @@ struct pattern_pool {
 struct pattern_source {
     int64_t factor;
     int pool;                  // whose factor it is (pattern->pools); -1: no pool's
+    int branch;                // whose it is; ascending
     const struct expr *keep;   // as written; the key's coordinate is the number of a group
     const struct expr *weight; // what a whole group weighs: real, may depend on the head; NULL: as
                                // many as it has keys. A group of c keys weighs c / factor of that
     // This pattern as one of this source alone: its keep is the source's. For the stages that know
     // one source.
     struct pattern *view;
+    struct span span;
+};
+
+// branch NAME { ... }: sources that are normalised apart from the others where a gate merges them.
+// With merge lse there is one softmax over all, the branches' weights in those of the sources.
+struct pattern_branch {
+    const char *name;
+    const struct expr *gate; // real, of the query: the factor of its result; NULL: merge lse
     struct span span;
 };
 
@@ -138,6 +147,8 @@ struct pattern {
     // Inputs that are read as levels, [level_count]: their values must be factors, or 0.
     struct pattern_level *levels;
     int level_count;
+    struct pattern_branch *branches; // none: one, without a name
+    int branch_count;
 };
 
 struct pattern_level {
@@ -156,6 +167,10 @@ static inline struct pattern_source pattern_source(const struct pattern *pattern
                                    .pool = -1,
                                    .keep = pattern->written,
                                    .view = (struct pattern *)(size_t)pattern};
+}
+// Results of several softmaxes, each times its gate?
+static inline bool pattern_is_gated(const struct pattern *pattern) {
+    return pattern->branch_count > 0 && pattern->branches[0].gate;
 }
 // Does some source read means of keys, or weigh its keys?
 static inline bool pattern_is_pooled(const struct pattern *pattern) {

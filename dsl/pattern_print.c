@@ -75,6 +75,8 @@ static void each_root(struct dump *dump, void (*visit)(struct dump *, const stru
     }
     if (!pattern->source_count)
         visit(dump, pattern->written);
+    for (int i = 0; i < pattern->branch_count; i++)
+        visit(dump, pattern->branches[i].gate);
     visit(dump, pattern->score);
 }
 
@@ -202,6 +204,8 @@ static void write_index(struct dump *dump, const struct pattern_index *index) {
         strbuf_printf(dump->out, "blocks(%s, ", dump->pattern->axes[index->axis]);
         write_expr(dump, index->extent);
         strbuf_puts(dump->out, ")");
+    } else if (index->kind == INDEX_RANGE) { // of inputs: by branches
+        strbuf_puts(dump->out, "branch");
     } else {
         strbuf_puts(dump->out, words[index->kind]);
     }
@@ -277,12 +281,25 @@ static void write_sources(struct dump *dump) {
         const struct pattern_source *source = &pattern->sources[i];
         write_root(dump, source->keep);
         write_root(dump, source->weight);
-        strbuf_printf(dump->out, "    source %lld keep ", (long long)source->factor);
+        strbuf_printf(dump->out, "    source %lld ", (long long)source->factor);
+        if (pattern->branch_count)
+            strbuf_printf(dump->out, "of %s ", pattern->branches[source->branch].name);
+        strbuf_puts(dump->out, "keep ");
         write_expr(dump, source->keep);
         if (source->weight) {
             strbuf_puts(dump->out, " weight ");
             write_expr(dump, source->weight);
         }
+        strbuf_puts(dump->out, ";\n");
+    }
+}
+
+static void write_gates(struct dump *dump) {
+    const struct pattern *pattern = dump->pattern;
+    for (int i = 0; pattern_is_gated(pattern) && i < pattern->branch_count; i++) {
+        write_root(dump, pattern->branches[i].gate);
+        strbuf_printf(dump->out, "    gate of %s ", pattern->branches[i].name);
+        write_expr(dump, pattern->branches[i].gate);
         strbuf_puts(dump->out, ";\n");
     }
 }
@@ -304,6 +321,7 @@ static void write_pattern(struct dump *dump) {
         write_sources(dump);
     else
         write_statement(dump, "keep", pattern->written, NULL);
+    write_gates(dump);
     if (pattern->score)
         write_statement(dump, "score", pattern->score, NULL);
     strbuf_puts(dump->out, "}\n");

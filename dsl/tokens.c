@@ -34,8 +34,8 @@ static const struct reserved {
     {"stage", STAGE, true, true},
     {"pool", POOL, true, false},
     {"add", ADD, true, false},
-    {"branch", BRANCH, true, true},
-    {"merge", MERGE, true, true},
+    {"branch", BRANCH, true, false},
+    {"merge", MERGE, true, false},
     {"order", ORDER, true, true},
     {"layer", LAYER, true, true},
     {"at", AT, false, false},
@@ -223,7 +223,7 @@ int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
     const struct reserved *word = at_start ? reserved_word(token) : NULL;
     if (word && word->later) {
         diag_error(parser->diags, *span, "'%s': not in this version", word->text);
-        const char *name = skip_statement(parser, token == BRANCH || token == LAYER);
+        const char *name = skip_statement(parser, token == LAYER);
         value->word = token == SELECT || token == STAGE ? name : NULL;
         token = LATER;
     }

@@ -28,11 +28,12 @@ static const char *index_name(const struct plan *plan, const struct pattern_inde
         return plan->program->pattern->axes[index->axis];
     case INDEX_BLOCKS:
         return "blocks";
-    case INDEX_RANGE:
     case INDEX_ROOM:
+        return "room";
+    case INDEX_RANGE: // of inputs: by branches
         break;
     }
-    return "range";
+    return "branch";
 }
 
 static enum heddle_status index_extent(struct plan *plan, const struct pattern_index *index,

@@ -107,17 +107,21 @@ static enum heddle_status get_kernel(struct plan *plan, struct error *error) {
     return status;
 }
 
-// What is not made of patterns with sources: code for GPUs, and lists of query boxes by key boxes.
+// What is not made of patterns with sources.
 static enum heddle_status refuse_sources(const struct plan *plan, struct error *error) {
     const struct plan_options *options = &plan->options;
     const struct pattern *pattern = plan->program->pattern;
     if (!pattern_is_pooled(pattern))
         return HEDDLE_OK;
-    if (plan->options.on_device && pattern_is_pooled(plan->program->pattern))
-        return error_set(
-            error, HEDDLE_LIMIT,
-            "lists of a pattern that reads keys at several resolutions are made on the "
-            "host: take HEDDLE_PLANNER_HOST");
+    if (options->on_device)
+        return error_set(error, HEDDLE_LIMIT,
+                         "pattern '%s' reads keys at several resolutions, so its lists are made on "
+                         "the host: take HEDDLE_PLANNER_HOST",
+                         pattern->name);
+    if (options->target == HEDDLE_TARGET_CUDA && pattern_is_gated(pattern) && !options->lists_only)
+        return error_set(error, HEDDLE_LIMIT,
+                         "pattern '%s' merges branches by gates, which is computed on CPUs only",
+                         pattern->name);
     if (options->key_major)
         return error_set(error, HEDDLE_LIMIT,
                          "pattern '%s' reads keys at several resolutions, which is not planned "

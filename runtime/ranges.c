@@ -305,6 +305,8 @@ static void visit_all(struct ranges *r) {
         memset(r->known, 0, pattern->graph->count * sizeof *r->known);
         visit(r, pattern_source(pattern, s).view->keep);
     }
+    for (int i = 0; pattern_is_gated(pattern) && i < pattern->branch_count; i++)
+        visit(r, pattern->branches[i].gate);
     if (pattern->score) // of one that pools: no key in it
         visit(r, pattern->score);
 }

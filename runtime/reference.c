@@ -29,6 +29,7 @@ struct reference {
     double *query;     // [dim], as double
     double *row;       // [dim]: of K or V
     double *out;       // [dim]
+    double *total;     // [dim]: of branches
     int64_t query_token;
 };
 
@@ -57,7 +58,8 @@ static enum heddle_status reference_init(struct reference *ref, const struct pla
     ref->query = calloc(dim, sizeof *ref->query);
     ref->row = calloc(dim, sizeof *ref->row);
     ref->out = calloc(dim, sizeof *ref->out);
-    if (!ref->logits || !ref->kept || !ref->query || !ref->row || !ref->out ||
+    ref->total = calloc(dim, sizeof *ref->total);
+    if (!ref->logits || !ref->kept || !ref->query || !ref->row || !ref->out || !ref->total ||
         !pair_env_init(&ref->env, plan))
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the reference");
     return HEDDLE_OK;
@@ -70,6 +72,7 @@ static void reference_finish(struct reference *ref) {
     free(ref->query);
     free(ref->row);
     free(ref->out);
+    free(ref->total);
 }
 
 static struct row_view kv_row(const struct reference *ref, const struct heddle_tensor *tensor,
@@ -151,16 +154,17 @@ static enum heddle_status collect_source(struct reference *ref, int64_t batch, i
     return HEDDLE_OK;
 }
 
-// Fills ref->kept and ref->logits; *out_count keys are kept.
+// Fills ref->kept and ref->logits by what a branch keeps (-1: all); *out_count keys are kept.
 static enum heddle_status collect(struct reference *ref, int64_t batch, int64_t head, int64_t row,
-                                  int64_t *out_count, struct error *error) {
+                                  int branch, int64_t *out_count, struct error *error) {
+    const struct pattern *pattern = ref->plan->program->pattern;
     enum heddle_status status = HEDDLE_OK;
     *out_count = 0;
     ref->query_token = row + ref->plan->query_offset;
     pair_env_place(&ref->env, batch, head, ref->query_token, 0);
-    for (int s = 0; s < pattern_source_count(ref->plan->program->pattern) && status == HEDDLE_OK;
-         s++)
-        status = collect_source(ref, batch, head, s, out_count, error);
+    for (int s = 0; s < pattern_source_count(pattern) && status == HEDDLE_OK; s++)
+        if (branch < 0 || pattern->sources[s].branch == branch)
+            status = collect_source(ref, batch, head, s, out_count, error);
     return status;
 }
 
@@ -187,6 +191,35 @@ static void combine(struct reference *ref, int64_t batch, int64_t head, int64_t 
     *out_lse = most + log(sum);
 }
 
+// The sum over branches of gate times result; the log-sum-exp of all that any of them keeps.
+static enum heddle_status run_branches(struct reference *ref, int64_t batch, int64_t head,
+                                       int64_t row, double *out_lse, struct error *error) {
+    const struct plan *plan = ref->plan;
+    const struct pattern *pattern = plan->program->pattern;
+    enum heddle_status status = HEDDLE_OK;
+    memset(ref->total, 0, (size_t)plan->dim * sizeof *ref->total);
+    *out_lse = -INFINITY;
+    for (int i = 0; i < pattern->branch_count && status == HEDDLE_OK; i++) {
+        struct eval_failure failure = {0};
+        int64_t count = 0;
+        double lse;
+        status = collect(ref, batch, head, row, i, &count, error);
+        if (status != HEDDLE_OK)
+            break;
+        combine(ref, batch, head, count, &lse);
+        double gate = expr_eval(pattern->branches[i].gate, &ref->env.eval, &failure).r;
+        if (failure.fault != EVAL_OK)
+            return no_value(ref, &failure, ref->query_token, 0, error);
+        for (int64_t d = 0; d < plan->dim && gate != 0; d++)
+            ref->total[d] += gate * ref->out[d];
+        double most = fmax(*out_lse, lse);
+        if (most > -INFINITY)
+            *out_lse = most + log(exp(*out_lse - most) + exp(lse - most));
+    }
+    memcpy(ref->out, ref->total, (size_t)plan->dim * sizeof *ref->out);
+    return status;
+}
+
 static enum heddle_status run_row(struct reference *ref, int64_t batch, int64_t head, int64_t row,
                                   double *out_lse, struct error *error) {
     const struct plan *plan = ref->plan;
@@ -194,8 +227,10 @@ static enum heddle_status run_row(struct reference *ref, int64_t batch, int64_t 
         tensor_row(&ref->tensors->q, plan->heads, plan->queries, plan->dim, batch, head, row);
     for (int64_t d = 0; d < plan->dim; d++)
         ref->query[d] = dtype_load(plan->dtype, ref->tensors->q.data, q.offset + d * q.step);
+    if (pattern_is_gated(plan->program->pattern))
+        return run_branches(ref, batch, head, row, out_lse, error);
     int64_t count = 0;
-    enum heddle_status status = collect(ref, batch, head, row, &count, error);
+    enum heddle_status status = collect(ref, batch, head, row, -1, &count, error);
     if (status == HEDDLE_OK)
         combine(ref, batch, head, count, out_lse);
     return status;

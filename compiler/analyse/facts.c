@@ -48,12 +48,18 @@ static struct expr_list known_positive(const struct pattern *pattern, const stru
     return positive;
 }
 
+// Every source has rules of its own, and a condition that is tested key by key of a group is many
+// conditions: past a few rules compiling takes longer than classification ever does.
+static int most_rules(const struct pattern *pattern) {
+    return pattern_is_pooled(pattern) ? MAX_SOURCE_RULES : MAX_RULES;
+}
+
 static struct basis_facts basis_analyse(const struct pattern *pattern, const struct basis *basis,
                                         enum side item_side) {
     struct basis_facts facts = {0};
     struct expr_list positive = known_positive(pattern, basis);
     facts.keep = basis_rewrite(pattern, basis, item_side, pattern->keep);
-    facts.rules = solve_rules(pattern->graph, facts.keep, &positive);
+    facts.rules = solve_rules(pattern->graph, facts.keep, &positive, most_rules(pattern));
     for (int i = 0; i < facts.rules.count; i++)
         facts.unsolved_rules += facts.rules.items[i].unsolved.count > 0;
     return facts;
@@ -71,10 +77,10 @@ static void add_parts(const struct pattern *pattern, const struct basis *basis,
     }
     struct interval_part part = {.keep = keep};
     part.placed = basis_rewrite(pattern, basis, SIDE_QUERY, keep);
-    struct rules rules = solve_rules(pattern->graph, part.placed, positive);
+    struct rules rules = solve_rules(pattern->graph, part.placed, positive, most_rules(pattern));
     if (!interval_sets(pattern->graph, &rules, &part) && basis->axis_count > 1) {
         const struct expr *pinned = basis_rewrite_pinned(pattern, basis, keep);
-        rules = solve_rules(pattern->graph, pinned, positive);
+        rules = solve_rules(pattern->graph, pinned, positive, most_rules(pattern));
         part.pinned = interval_sets(pattern->graph, &rules, &part);
     }
     if (!expr_is_bool(part.placed, true))

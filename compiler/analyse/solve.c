@@ -320,8 +320,8 @@ static struct solver solve(struct expr_graph *graph, const struct expr *keep,
 }
 
 struct rules solve_rules(struct expr_graph *graph, const struct expr *keep,
-                         const struct expr_list *positive) {
-    struct solver solver = solve(graph, keep, positive, MAX_RULES);
+                         const struct expr_list *positive, int most) {
+    struct solver solver = solve(graph, keep, positive, most);
     if (solver.refused)
         solver = solve(graph, keep, positive, 1);
     return solver.rules;

@@ -32,7 +32,7 @@ struct rule_loop {
     const struct expr *scan;
 };
 
-enum { MAX_RULE_LOOPS = 2, MAX_RULES = 64 };
+enum { MAX_RULE_LOOPS = 2, MAX_RULES = 64, MAX_SOURCE_RULES = 16 };
 
 struct rule_period { // (list_a - phase) mod period < width
     const struct expr *period, *phase, *width;
@@ -57,10 +57,10 @@ struct rules {
 };
 
 // Solves a predicate, taking the uniform expressions of `positive` to be above 0. The union of the
-// rules is exactly the predicate. When it would take more than MAX_RULES, one rule comes back: what
-// holds of every kept pair solved, the rest unsolved.
+// rules is exactly the predicate. When it would take more than `most` (at most MAX_RULES), one rule
+// comes back: what holds of every kept pair solved, the rest unsolved.
 struct rules solve_rules(struct expr_graph *graph, const struct expr *keep,
-                         const struct expr_list *positive);
+                         const struct expr_list *positive, int most);
 
 // For the `facts` dump.
 void rules_print(const struct rules *rules, const struct expr_names *names, struct strbuf *out);

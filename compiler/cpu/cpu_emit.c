@@ -58,6 +58,11 @@ void cpu_layout_init(struct cpu_emit *e) {
             *of_source[i] = reserve_scalar(e);
         at->key_bias = cpu_reserve(e, CPU_KEY_ROWS * 4);
     }
+    if (pattern_is_gated(e->spec->pattern)) {
+        at->total = cpu_reserve(e, rows);
+        at->total_maximum = cpu_reserve(e, CPU_QUERY_ROWS * 4);
+        at->total_sum = cpu_reserve(e, CPU_QUERY_ROWS * 4);
+    }
     if (e->multiply == &cpu_multiply_amx) {
         at->amx_config = cpu_reserve(e, 64);
         at->amx_weights = cpu_reserve(e, matrix / 2);

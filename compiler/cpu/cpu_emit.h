@@ -68,6 +68,8 @@ struct cpu_layout {
     int64_t key_last;                                                   // i64: its last group
     int64_t whole_bias, ragged_bias;                                    // floats, base 2
     int64_t key_bias;                                                   // float[64]
+    // Of an item of branches that a gate merges (cpu_gates.c): like output, maximum and sum.
+    int64_t total, total_maximum, total_sum;
     // AMX only: the tiles' configuration; P as tiles with queries down.
     int64_t amx_config, amx_weights;
     int64_t bytes;
@@ -94,6 +96,7 @@ struct cpu_emit {
         function_type; // of the internal functions: void (launch, scratch, i64, i64, i64, i64)
     LLVMValueRef launch, scratch, args[4];           // of the function being emitted
     struct mask_program *keeps[MAX_SOURCES], *score; // by source; score may be NULL
+    struct mask_program *gates[MAX_SOURCES];         // by branch; NULL without gates
     bool pooled;                                     // pattern_is_pooled
 };
 
@@ -135,6 +138,12 @@ void cpu_store(struct cpu_emit *e, LLVMValueRef value, LLVMValueRef at, unsigned
 // (): the rows, extent and bias of a source, of the item at hand, into scratch.
 LLVMValueRef cpu_emit_use_source(struct cpu_emit *e, int source);
 LLVMValueRef cpu_emit_add_bias(struct cpu_emit *e); // (): S += what the tile's keys weigh
+
+// ---- gates (cpu_gates.c) ------------------------------------------------------------------------
+
+LLVMValueRef cpu_emit_begin_gates(struct cpu_emit *e);             // (): totals of the item
+LLVMValueRef cpu_emit_fold_branch(struct cpu_emit *e, int branch); // (): adds gate times result
+LLVMValueRef cpu_emit_end_gates(struct cpu_emit *e); // (): totals as finish_item's softmax state
 
 // ---- geometry (cpu_geometry.c) ----------------------------------------------------------------
 
@@ -225,6 +234,9 @@ struct cpu_mask_functions {
     LLVMValueRef full;    // (): S = score(S); NULL without a score
 };
 void cpu_plan_masks(struct cpu_emit *e);
+// A real of the query, of a program that is no pair's: for `lanes` queries from one on.
+LLVMValueRef cpu_query_values(struct cpu_emit *e, const struct mask_program *program,
+                              LLVMValueRef query);
 // Of a source; `full` of any but the first is NULL: it is the first's.
 struct cpu_mask_functions cpu_emit_masks(struct cpu_emit *e, int index_bits, int source);
 

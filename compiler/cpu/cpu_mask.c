@@ -83,6 +83,8 @@ void cpu_plan_masks(struct cpu_emit *e) {
     const struct pattern *pattern = e->spec->pattern;
     for (int s = 0; s < pattern_source_count(pattern); s++)
         e->keeps[s] = plan_program(e, pattern_source(pattern, s).view->keep, 64);
+    for (int i = 0; pattern_is_gated(pattern) && i < pattern->branch_count; i++)
+        e->gates[i] = plan_program(e, pattern->branches[i].gate, 32);
     e->score = pattern->score ? plan_program(e, pattern->score, 32) : NULL;
 }
 
@@ -160,6 +162,19 @@ static void compute_slots(struct mask_walk *w, enum mask_phase phase, LLVMValueR
         if (slot->phase == phase)
             store_slot(w, slot, expr_walk_point(&w->walk, slot->node).v, index);
     }
+}
+
+LLVMValueRef cpu_query_values(struct cpu_emit *e, const struct mask_program *program,
+                              LLVMValueRef query) {
+    const struct mask_slot *slot = NULL;
+    if (program->root->op == OP_REAL)
+        return llvm_splat(e->unit, LLVMConstReal(e->unit->f32, program->root->payload.r), e->lanes);
+    for (int i = 0; i < program->slot_count; i++)
+        if (program->slots[i].node == program->root)
+            slot = &program->slots[i];
+    if (slot->phase == MASK_UNIFORM)
+        return llvm_splat(e->unit, cpu_get(e, slot->offset, e->unit->f32), e->lanes);
+    return cpu_load(e, e->floats, cpu_cell(e, slot->offset, e->unit->f32, query), 4);
 }
 
 // QUERY or KEY, over 64 entries.
@@ -276,6 +291,8 @@ struct cpu_mask_functions cpu_emit_masks(struct cpu_emit *e, int index_bits, int
     emit_item_phases(e, keep, index_bits);
     if (e->score && source == 0)
         emit_item_phases(e, e->score, index_bits);
+    for (int i = 0; source == 0 && i < e->spec->pattern->branch_count && e->gates[i]; i++)
+        emit_item_phases(e, e->gates[i], index_bits);
     cpu_function_end(e);
 
     functions.keys = begin(e, "mask_keys", index_bits);

@@ -22,6 +22,7 @@ struct forward { // the primitives, emitted
     LLVMValueRef use_source[MAX_SOURCES], add_bias; // where the pattern has sources
     struct cpu_mask_functions narrow[MAX_SOURCES], wide[MAX_SOURCES];
     LLVMValueRef tile_full[MAX_SOURCES], tile_partial[MAX_SOURCES];
+    LLVMValueRef begin_gates, fold_branch[MAX_SOURCES], end_gates; // of branches with gates
     int source_count;
 };
 
@@ -42,6 +43,12 @@ static void emit_primitives(struct cpu_emit *e, struct forward *f) {
     f->add_bad = cpu_emit_add_bad(e);
     f->finish_item = cpu_emit_finish_item(e);
     f->add_bias = e->pooled ? cpu_emit_add_bias(e) : NULL;
+    if (pattern_is_gated(e->spec->pattern)) {
+        f->begin_gates = cpu_emit_begin_gates(e);
+        for (int i = 0; i < e->spec->pattern->branch_count; i++)
+            f->fold_branch[i] = cpu_emit_fold_branch(e, i);
+        f->end_gates = cpu_emit_end_gates(e);
+    }
     f->source_count = pattern_source_count(e->spec->pattern);
     for (int s = 0; s < f->source_count; s++) {
         f->use_source[s] = e->pooled ? cpu_emit_use_source(e, s) : NULL;
@@ -137,12 +144,15 @@ static void emit_kind(struct cpu_emit *e, struct forward *f, int source, LLVMVal
     llvm_if_end(&partial);
 }
 
-static void emit_source_runs(struct cpu_emit *e, struct forward *f, LLVMValueRef run,
+// Of the sources of a branch; -1: of all.
+static void emit_source_runs(struct cpu_emit *e, struct forward *f, int branch, LLVMValueRef run,
                              LLVMValueRef kind) {
     LLVMBuilderRef b = e->unit->builder;
     LLVMValueRef number = LLVMBuildLShr(b, kind, cpu_const(e, ABI_RUN_SOURCE), "source");
     for (int s = 0; s < f->source_count; s++) {
         struct llvm_if here;
+        if (branch >= 0 && e->spec->pattern->sources[s].branch != branch)
+            continue;
         llvm_if_begin(e->unit, &here, LLVMBuildICmp(b, LLVMIntEQ, number, cpu_const(e, s), ""),
                       "source");
         call0(e, f->use_source[s]);
@@ -155,7 +165,7 @@ static LLVMValueRef load_i64(struct cpu_emit *e, LLVMValueRef base, LLVMValueRef
     return cpu_load(e, e->unit->i64, llvm_element(e->unit, e->unit->i64, base, index), 8);
 }
 
-static void emit_list(struct cpu_emit *e, struct forward *f, LLVMValueRef item) {
+static void emit_list(struct cpu_emit *e, struct forward *f, LLVMValueRef item, int branch) {
     LLVMBuilderRef b = e->unit->builder;
     LLVMValueRef box_count = CPU_FIELD(e, box_count, e->unit->i64);
     LLVMValueRef head_row = LLVMBuildSDiv(b, item, box_count, "");
@@ -170,10 +180,20 @@ static void emit_list(struct cpu_emit *e, struct forward *f, LLVMValueRef item) 
     LLVMValueRef run = llvm_byte_offset(e->unit, CPU_FIELD(e, runs, e->unit->ptr), bytes);
     LLVMValueRef kind = run_field(e, run, offsetof(struct abi_run, kind), 0);
     if (e->pooled)
-        emit_source_runs(e, f, run, kind);
+        emit_source_runs(e, f, branch, run, kind);
     else
         emit_kind(e, f, 0, run, kind);
     llvm_loop_end(&loop);
+}
+
+static void emit_branches(struct cpu_emit *e, struct forward *f, LLVMValueRef item) {
+    call0(e, f->begin_gates);
+    for (int i = 0; i < e->spec->pattern->branch_count; i++) {
+        call0(e, f->begin_softmax);
+        emit_list(e, f, item, i);
+        call0(e, f->fold_branch[i]);
+    }
+    call0(e, f->end_gates);
 }
 
 static void emit_item(struct cpu_emit *e, struct forward *f, LLVMValueRef item) {
@@ -182,8 +202,12 @@ static void emit_item(struct cpu_emit *e, struct forward *f, LLVMValueRef item) 
     for (int s = 0; s < f->source_count; s++)
         call_mask(e, f->narrow[s].item, f->wide[s].item);
     call0(e, f->pack_queries);
-    call0(e, f->begin_softmax);
-    emit_list(e, f, item);
+    if (f->begin_gates) {
+        emit_branches(e, f, item);
+    } else {
+        call0(e, f->begin_softmax);
+        emit_list(e, f, item, -1);
+    }
     call0(e, f->finish_item);
 }
 

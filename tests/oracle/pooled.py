@@ -73,6 +73,16 @@ def attention(q, k, v, sources, scale, round_to, score=lambda s: s):
     return out, lse
 
 
+def gated(q, k, v, branches, scale, round_to):
+    """The sum of gate times result; the log-sum-exp of all branches together."""
+    total, lse = 0, -np.inf
+    for gate, sources in branches:
+        out, one = attention(q, k, v, sources, scale, round_to)
+        total = total + gate[:, None] * out
+        lse = np.logaddexp(lse, one)
+    return total, lse
+
+
 def letter(factor):
     if factor < 10:
         return str(factor)
@@ -116,6 +126,8 @@ class Made:
     fill: Callable = lambda p, rng: None
     score: Callable = None
     more_queries: bool = True      # q.i may be negative
+    # Of branches that a gate merges: problem -> [(gate of each query, its sources)]
+    branches: Callable = None
 
 
 def blocks(p, size):
@@ -194,6 +206,39 @@ def nothing(p):
     return levels(np.where(i // 16 > j // 16 + 1, 4, 0), (4,))
 
 
+def blade(p):
+    """BLADE: a sparse branch and one over means of 30 keys; out = (e^lse1 o1 + 30 e^lse2 o2) / ...:
+    one softmax in which a mean weighs 30, the sparse branch's keys 1."""
+    i, j = p.line()
+    kept = np.array([[b in row for b in range(blocks(p, 32))] for row in p.inputs["blocks"][p.head]])
+    return (levels(np.where(kept[i // 32, j // 32], 1, 0), (1,))
+            + levels(np.full((len(i), p.keys), 30), (30,), 30))
+
+
+def fill_blade(p, rng):
+    n = blocks(p, 32)
+    p.inputs["blocks"] = rng.integers(-1, n, (p.heads, n, 2)).astype(np.int32)
+
+
+def three_branches(p):
+    """Near keys, means of blocks of 16, and earlier means of 4: each normalised apart."""
+    i, j = p.line()
+    gates = p.inputs["g"][p.head][:, i[:, 0]] * [[1], [0.5], [-0.25]]
+    return list(zip(gates, (
+        levels(np.where(abs(i - j) < p.param("near", 9), 1, 0), (1,)),
+        levels(np.full((len(i), p.keys), 16), (16,)),
+        levels(np.where(j // 8 < i // 8 - 1, 4, 0), (4,)))))
+
+
+def all_branches(p):
+    return [source for _, sources in three_branches(p) for source in sources]
+
+
+def fill_gates(p, rng):
+    p.params["near"] = int(rng.integers(0, 30))
+    p.inputs["g"] = rng.uniform(-1, 2, (p.heads, 3, p.keys)).astype(np.float32)
+
+
 def choose(name, low, high):
     def fill(p, rng):
         p.params[name] = int(rng.integers(low, high + 1))
@@ -266,6 +311,25 @@ MADE = {
         keep at q.i / 16 > k.i / 16 + 1 ? 4 : 0;""",
         nothing),
 }
+
+MADE["blade"] = Made("""
+        axes i;
+        input set blocks[head, blocks(i, 32)];
+        branch sparse { keep k.i / 32 in blocks[head, q.i / 32]; }
+        branch dense weight 30 {
+            pool 30 by 30;
+            add at 30 weight 1;
+        }
+        merge lse;""", blade, fill_blade, more_queries=False)
+MADE["three_branches"] = Made("""
+        axes i;
+        param int near = 9;
+        input real g[head, branch, token];
+        branch close { let d = abs(q.i - k.i); keep d < near; }
+        branch whole { pool 16 by 16; keep at 16; }
+        branch before { pool 8 by 1, 4; keep k.i / 8 < q.i / 8 - 1 at 4; }
+        merge gate g[head, branch, token] * (branch == 0 ? 1.0 : branch == 1 ? 0.5 : -0.25);""",
+        all_branches, fill_gates, more_queries=False, branches=three_branches)
 
 SHIPPED = {"pyramid": Made(None, pyramid, fill_levels(128, [0, 1, 2, 4, 8], "factor"),
                            more_queries=False),

@@ -66,9 +66,14 @@ def check_run(heddle, name, problem, shape):
         sources = ALL[name].sources(problem)
         for b in range(batch):
             kv = head // (problem.heads // kv_heads)
-            expected = pooled.attention(q[b, head], k[b, kv], v[b, kv], sources, 1 / np.sqrt(dim),
-                                        lambda x: rounded(x, dtype),
-                                        ALL[name].score or (lambda s: s))
+            of = q[b, head], k[b, kv], v[b, kv]
+            if ALL[name].branches:
+                expected = pooled.gated(*of, ALL[name].branches(problem), 1 / np.sqrt(dim),
+                                        lambda x: rounded(x, dtype))
+            else:
+                expected = pooled.attention(*of, sources, 1 / np.sqrt(dim),
+                                            lambda x: rounded(x, dtype),
+                                            ALL[name].score or (lambda s: s))
             compare(f"batch {b} head {head}: ", out[b, head], lse[b, head], *expected, dtype)
 
 
