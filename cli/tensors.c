@@ -116,7 +116,7 @@ static void fill_pairs(void *context, int64_t begin, int64_t end, void *scratch)
 static enum heddle_status fill_normal(enum heddle_dtype dtype, void *data, int64_t count,
                                       uint64_t seed, int tensor, struct error *error) {
     struct filling fill = {dtype, data, count, stream_at(seed * 4 + (uint64_t)tensor, 0)};
-    return threads_each(0, (count + 1) / 2, 1 << 16, 0, fill_pairs, &fill, error);
+    return threads_each((count + 1) / 2, 1 << 16, fill_pairs, &fill, error);
 }
 
 static void fill_from(enum heddle_dtype dtype, void *data, const struct npy *npy) {

@@ -1,4 +1,4 @@
-// The public functions of heddle.h, over programs and plans.
+// The public functions of heddle.h up to plans; api_run.c has what runs them.
 
 #include "heddle.h"
 
@@ -7,60 +7,37 @@
 #include "compiler/program.h"
 #include "heddle_config.h"
 #include "runtime/api_check.h"
+#include "runtime/api_objects.h"
 #include "runtime/cpu_device.h"
-#include "runtime/cuda/cuda_launch.h"
 #include "runtime/cuda/cuda_planner.h"
 #include "runtime/cuda/cuda_replan.h"
-#include "runtime/launch.h"
-#include "runtime/plan.h"
 #include "runtime/shipped.h"
 #include "runtime/struct_take.h"
-#include "runtime/threads.h"
-#include "runtime/tuned.h"
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-struct heddle_context {
-    int threads;
-    enum heddle_target target; // CPU or CUDA
-    struct cuda_device gpu;    // zeroed on the CPU
-    char device_name[128];
-    struct tuned_machine machine;
-    char **import_dirs;
-    int import_dir_count;
-};
-
-struct heddle_pattern {
-    struct program *program;
-};
-
-struct heddle_plan {
-    struct plan *plan;
-    struct cuda_plan *gpu; // NULL on the CPU
-    int threads;
-};
 
 // ---- errors -----------------------------------------------------------------------------------
 
 // The message of each thread's last failure: the one thing that outlives a call.
 static _Thread_local char last_error[16384] = "no error";
 
-static enum heddle_status fail(struct error *error, enum heddle_status status) {
+enum heddle_status api_fail(struct error *error, enum heddle_status status) {
     if (status != HEDDLE_OK)
         snprintf(last_error, sizeof last_error, "%s", error_text(error));
     error_finish(error);
     return status;
 }
 
-static enum heddle_status bad_argument(const char *what) {
+enum heddle_status api_bad_argument(const char *what) {
     snprintf(last_error, sizeof last_error, "%s", what);
     return HEDDLE_BAD_ARGUMENT;
 }
 
-static enum heddle_status no_memory(void) {
+enum heddle_status api_no_memory(void) {
     snprintf(last_error, sizeof last_error, "out of memory");
     return HEDDLE_OUT_OF_MEMORY;
 }
@@ -120,28 +97,33 @@ enum heddle_status heddle_context_create(const struct heddle_context_options *gi
                                          struct heddle_context **out_context) {
     struct heddle_context_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
     if (!out_context)
-        return bad_argument("heddle_context_create: no place for the context");
+        return api_bad_argument("heddle_context_create: no place for the context");
     *out_context = NULL;
     if (given && !struct_take(options, sizeof taken, given, sizeof taken))
-        return bad_argument("heddle_context_create: struct_bytes is of no version known here");
+        return api_bad_argument("heddle_context_create: struct_bytes is of no version known here");
     if (api_context_fault(options))
-        return bad_argument(api_context_fault(options));
+        return api_bad_argument(api_context_fault(options));
     struct heddle_context *context = calloc(1, sizeof *context);
     if (!context)
-        return no_memory();
+        return api_no_memory();
     struct error error = {0};
     enum heddle_status status = open_target(context, options->target, &error);
     if (status != HEDDLE_OK) {
         heddle_context_destroy(context);
-        return fail(&error, status);
+        return api_fail(&error, status);
     }
     error_finish(&error);
     context->threads = options->threads;
     bool on_gpu = context->target == HEDDLE_TARGET_CUDA;
+    status = on_gpu ? HEDDLE_OK : thread_pool_create(options->threads, &context->pool, &error);
+    if (status != HEDDLE_OK) {
+        heddle_context_destroy(context);
+        return api_fail(&error, status);
+    }
     context->machine = tuned_machine(on_gpu ? &context->gpu : NULL, context->threads);
     if (!set_import_dirs(context, options)) {
         heddle_context_destroy(context);
-        return no_memory();
+        return api_no_memory();
     }
     *out_context = context;
     return HEDDLE_OK;
@@ -153,6 +135,7 @@ void heddle_context_destroy(struct heddle_context *context) {
     for (int i = 0; context->import_dirs && i < context->import_dir_count; i++)
         free(context->import_dirs[i]);
     free(context->import_dirs);
+    thread_pool_destroy(context->pool);
     cuda_device_close(&context->gpu);
     free(context);
 }
@@ -173,12 +156,12 @@ static enum heddle_status make_pattern(struct heddle_context *context, const cha
                                        struct heddle_pattern **out_pattern) {
     struct heddle_pattern_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
     if (!context || !path || !out_pattern)
-        return bad_argument("heddle_pattern_load: a pointer is missing");
+        return api_bad_argument("heddle_pattern_load: a pointer is missing");
     *out_pattern = NULL;
     if (given && !struct_take(options, sizeof taken, given, sizeof taken))
-        return bad_argument("heddle_pattern_load: struct_bytes is of no version known here");
+        return api_bad_argument("heddle_pattern_load: struct_bytes is of no version known here");
     if (api_pattern_fault(options))
-        return bad_argument(api_pattern_fault(options));
+        return api_bad_argument(api_pattern_fault(options));
     struct check_options check = {.pattern = options->name,
                                   .const_count = options->const_count,
                                   .import_dirs = (const char *const *)context->import_dirs,
@@ -189,12 +172,12 @@ static enum heddle_status make_pattern(struct heddle_context *context, const cha
     struct heddle_pattern *pattern = calloc(1, sizeof *pattern);
     struct error error = {0};
     if (!pattern)
-        return no_memory();
+        return api_no_memory();
     enum heddle_status status =
         program_create(path, text, length_bytes, &check, &pattern->program, &error);
     if (status != HEDDLE_OK) {
         free(pattern);
-        return fail(&error, status);
+        return api_fail(&error, status);
     }
     *out_pattern = pattern;
     return HEDDLE_OK;
@@ -214,7 +197,7 @@ enum heddle_status heddle_pattern_parse(struct heddle_context *context, const ch
                                         const struct heddle_pattern_options *options,
                                         struct heddle_pattern **out_pattern) {
     if (!text)
-        return bad_argument("heddle_pattern_parse: no text");
+        return api_bad_argument("heddle_pattern_parse: no text");
     return make_pattern(context, name, text, length_bytes, options, out_pattern);
 }
 
@@ -259,6 +242,20 @@ static enum heddle_status make_gpu_plan(struct heddle_context *context,
     return status;
 }
 
+// With all that a run needs, so that heddle_run allocates nothing and starts no threads.
+static enum heddle_status make_cpu_plan(struct heddle_context *context,
+                                        struct heddle_pattern *pattern,
+                                        const struct heddle_problem *problem,
+                                        const struct plan_options *options,
+                                        struct heddle_plan *plan, struct error *error) {
+    enum heddle_status status = plan_create(pattern->program, problem, options, &plan->plan, error);
+    if (status != HEDDLE_OK)
+        return status;
+    thread_pool_start(context->pool);
+    int64_t bytes = run_scratch_bytes(plan->plan, thread_pool_threads(context->pool));
+    return run_scratch_reserve(&plan->scratch, bytes, error);
+}
+
 static enum heddle_status make_plan(struct heddle_context *context, struct heddle_pattern *pattern,
                                     const struct heddle_problem *problem, struct heddle_plan *plan,
                                     struct error *error) {
@@ -276,7 +273,7 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
                          context->device_name);
     if (on_gpu)
         return make_gpu_plan(context, pattern, problem, &options, plan, error);
-    return plan_create(pattern->program, problem, &options, &plan->plan, error);
+    return make_cpu_plan(context, pattern, problem, &options, plan, error);
 }
 
 enum heddle_status heddle_plan_create(struct heddle_context *context,
@@ -285,21 +282,23 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_plan **out_plan) {
     struct heddle_problem taken, *problem = &taken;
     if (!context || !pattern || !given || !out_plan)
-        return bad_argument("heddle_plan_create: a pointer is missing");
+        return api_bad_argument("heddle_plan_create: a pointer is missing");
     *out_plan = NULL;
     if (!struct_take(problem, sizeof taken, given, sizeof taken))
-        return bad_argument("heddle_plan_create: struct_bytes is of no version known here");
+        return api_bad_argument("heddle_plan_create: struct_bytes is of no version known here");
     if (api_problem_fault(problem))
-        return bad_argument(api_problem_fault(problem));
+        return api_bad_argument(api_problem_fault(problem));
     struct heddle_plan *plan = calloc(1, sizeof *plan);
     struct error error = {0};
     if (!plan)
-        return no_memory();
-    plan->threads = context->threads;
+        return api_no_memory();
+    plan->context = context;
+    plan->scratch.grows = true;
+    pthread_mutex_init(&plan->mutex, NULL);
     enum heddle_status status = make_plan(context, pattern, problem, plan, &error);
     if (status != HEDDLE_OK) {
         heddle_plan_destroy(plan);
-        return fail(&error, status);
+        return api_fail(&error, status);
     }
     *out_plan = plan;
     return HEDDLE_OK;
@@ -310,11 +309,21 @@ void heddle_plan_destroy(struct heddle_plan *plan) {
         return;
     cuda_plan_destroy(plan->gpu);
     plan_destroy(plan->plan);
+    run_scratch_finish(&plan->scratch);
+    pthread_mutex_destroy(&plan->mutex);
     free(plan);
 }
 
+static int64_t workspace_bytes(const struct heddle_plan *plan) {
+    if (plan->gpu)
+        return cuda_workspace_bytes(plan->gpu);
+    return run_scratch_bytes(plan->plan, thread_pool_threads(plan->context->pool));
+}
+
 void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info) {
+    static const size_t first_info_bytes = offsetof(struct heddle_plan_info, workspace_bytes);
     const struct plan_counts *counts = &plan->plan->counts;
+    const struct cache *cache = &plan->plan->program->cache;
     bool on_gpu = plan->gpu && plan->gpu->planner;
     const struct heddle_plan_info info = {
         .queries = plan->plan->queries,
@@ -325,48 +334,8 @@ void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *o
         .plan_ms = plan->plan->plan_ms,
         .compile_ms = plan->plan->compile_ms,
         .tuned = plan->plan->tuned,
+        .workspace_bytes = workspace_bytes(plan),
+        .cached = cache->found > 0 && cache->made == 0,
     };
-    struct_give(out_info, &info, sizeof info, sizeof info);
-}
-
-enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
-                              void *stream) {
-    if (!plan || !tensors)
-        return bad_argument("heddle_run: a pointer is missing");
-    if (stream && !plan->gpu)
-        return bad_argument("heddle_run: streams are for CUDA targets; pass NULL on the CPU");
-    struct error error = {0};
-    enum heddle_status status = plan->gpu ? cuda_plan_run(plan->gpu, tensors, stream, &error)
-                                          : plan_run(plan->plan, tensors, plan->threads, &error);
-    return fail(&error, status);
-}
-
-// ---- planning again ---------------------------------------------------------------------------
-
-enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_input *inputs,
-                                 int input_count, void *stream) {
-    if (!plan || input_count < 0 || (input_count && !inputs))
-        return bad_argument("heddle_replan: a pointer is missing");
-    if (api_inputs_fault(inputs, input_count))
-        return bad_argument(api_inputs_fault(inputs, input_count));
-    if (!plan->gpu)
-        return bad_argument("heddle_replan: plans of the CPU are made once");
-    struct error error = {0};
-    return fail(&error, cuda_replan(plan->gpu, inputs, input_count, stream, &error));
-}
-
-enum heddle_status heddle_plan_lists(struct heddle_plan *plan, void *stream,
-                                     struct heddle_lists *out_lists) {
-    if (!plan || !out_lists)
-        return bad_argument("heddle_plan_lists: a pointer is missing");
-    struct heddle_lists lists = {0};
-    if (!struct_give(out_lists, &lists, sizeof lists, sizeof lists))
-        return bad_argument("heddle_plan_lists: struct_bytes is of no version known here");
-    if (!plan->gpu)
-        return bad_argument("heddle_plan_lists: plans of the CPU are made once");
-    struct error error = {0};
-    enum heddle_status status = cuda_plan_lists(plan->gpu, stream, &lists, &error);
-    if (status == HEDDLE_OK)
-        struct_give(out_lists, &lists, sizeof lists, sizeof lists);
-    return fail(&error, status);
+    struct_give(out_info, &info, sizeof info, first_info_bytes);
 }

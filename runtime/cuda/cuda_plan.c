@@ -172,10 +172,9 @@ static enum heddle_status upload_arrays(struct cuda_plan *c, struct error *error
     return status;
 }
 
-static enum heddle_status make_queue(struct cuda_plan *c, struct sm90_args *args,
-                                     struct error *error) {
+static enum heddle_status make_queue(struct cuda_plan *c, struct error *error) {
     static const uint32_t empty[2] = {0, 0};
-    return upload(c, empty, sizeof empty, (CUdeviceptr *)&args->queue, error);
+    return upload(c, empty, sizeof empty, &c->queue, error);
 }
 
 static void fill_scalars(const struct plan *plan, struct sm90_args *args) {
@@ -215,13 +214,13 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
         status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
                                   plan->ptx->shared_bytes, &c->kernel, error);
     if (status == HEDDLE_OK)
-        status = cuda_maps_create(c, args, error);
+        status = cuda_maps_create(c, error);
     if (status == HEDDLE_OK)
         status = upload_heads(c, args, error);
     if (status == HEDDLE_OK)
         status = upload_boxes(c, args, error);
     if (status == HEDDLE_OK)
-        status = make_queue(c, args, error);
+        status = make_queue(c, error);
     if (status == HEDDLE_OK)
         status = upload_tables(c, error);
     if (status == HEDDLE_OK)

@@ -93,7 +93,7 @@ static bool run_on_cpu(struct rig *rig, struct verdict *verdict) {
                                            .o = {rig->expected, {0}},
                                            .lse = rig->expected_lse};
     struct error error = {0};
-    if (plan_run(rig->cpu, &tensors, 0, &error) == HEDDLE_OK)
+    if (plan_run_once(rig->cpu, &tensors, 0, &error) == HEDDLE_OK)
         return true;
     verdict_fail(verdict, "the CPU's run: %s", error_text(&error));
     error_finish(&error);
