@@ -1,14 +1,13 @@
-// The public functions of heddle.h up to plans; api_run.c has what runs them.
+// The public functions of heddle.h that make patterns and plans.
 
 #include "heddle.h"
 
+#include "compiler/base/debug.h"
 #include "compiler/base/status.h"
 #include "compiler/planner/planner_ptx.h"
 #include "compiler/program.h"
-#include "heddle_config.h"
 #include "runtime/api_check.h"
 #include "runtime/api_objects.h"
-#include "runtime/cpu_device.h"
 #include "runtime/cuda/cuda_planner.h"
 #include "runtime/cuda/cuda_replan.h"
 #include "runtime/shipped.h"
@@ -16,137 +15,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-// ---- errors -----------------------------------------------------------------------------------
-
-// The message of each thread's last failure: the one thing that outlives a call.
-static _Thread_local char last_error[16384] = "no error";
-
-enum heddle_status api_fail(struct error *error, enum heddle_status status) {
-    if (status != HEDDLE_OK)
-        snprintf(last_error, sizeof last_error, "%s", error_text(error));
-    error_finish(error);
-    return status;
-}
-
-enum heddle_status api_bad_argument(const char *what) {
-    snprintf(last_error, sizeof last_error, "%s", what);
-    return HEDDLE_BAD_ARGUMENT;
-}
-
-enum heddle_status api_no_memory(void) {
-    snprintf(last_error, sizeof last_error, "out of memory");
-    return HEDDLE_OUT_OF_MEMORY;
-}
-
-const char *heddle_last_error(void) {
-    return last_error;
-}
-
-const char *heddle_status_name(enum heddle_status status) {
-    static const char *const names[] = {
-        "ok",        "bad argument", "pattern error", "limit exceeded", "out of memory",
-        "I/O error", "device error", "internal error"};
-    return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown status";
-}
-
-const char *heddle_version(void) {
-    return HEDDLE_VERSION;
-}
-
-// ---- context ----------------------------------------------------------------------------------
-
-// The caller's folders, then that of the shipped patterns.
-static bool set_import_dirs(struct heddle_context *context,
-                            const struct heddle_context_options *options) {
-    char shipped[4096];
-    bool found = shipped_patterns_dir(shipped, sizeof shipped);
-    int count = options->import_dir_count + found;
-    context->import_dirs = calloc((size_t)count + 1, sizeof(char *));
-    for (int i = 0; context->import_dirs && i < count; i++) {
-        const char *dir = i < options->import_dir_count ? options->import_dirs[i] : shipped;
-        context->import_dirs[i] = strdup(dir);
-        if (!context->import_dirs[i])
-            return false;
-        context->import_dir_count++;
-    }
-    return context->import_dirs != NULL;
-}
-
-// AUTO: a GPU that cannot be had is no failure.
-static enum heddle_status open_target(struct heddle_context *context, enum heddle_target wanted,
-                                      struct error *error) {
-    struct cpu_device cpu;
-    enum heddle_status status = HEDDLE_OK;
-    context->target = HEDDLE_TARGET_CPU;
-    if (wanted != HEDDLE_TARGET_CPU)
-        status = cuda_device_open(&context->gpu, error);
-    if (wanted != HEDDLE_TARGET_CPU && status == HEDDLE_OK)
-        context->target = HEDDLE_TARGET_CUDA;
-    if (context->target == HEDDLE_TARGET_CPU)
-        cpu_device_query(&cpu);
-    snprintf(context->device_name, sizeof context->device_name, "%s",
-             context->target == HEDDLE_TARGET_CUDA ? context->gpu.name : cpu.name);
-    return wanted == HEDDLE_TARGET_CUDA ? status : HEDDLE_OK;
-}
-
-enum heddle_status heddle_context_create(const struct heddle_context_options *given,
-                                         struct heddle_context **out_context) {
-    struct heddle_context_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
-    if (!out_context)
-        return api_bad_argument("heddle_context_create: no place for the context");
-    *out_context = NULL;
-    if (given && !struct_take(options, sizeof taken, given, sizeof taken))
-        return api_bad_argument("heddle_context_create: struct_bytes is of no version known here");
-    if (api_context_fault(options))
-        return api_bad_argument(api_context_fault(options));
-    struct heddle_context *context = calloc(1, sizeof *context);
-    if (!context)
-        return api_no_memory();
-    struct error error = {0};
-    enum heddle_status status = open_target(context, options->target, &error);
-    if (status != HEDDLE_OK) {
-        heddle_context_destroy(context);
-        return api_fail(&error, status);
-    }
-    error_finish(&error);
-    context->threads = options->threads;
-    bool on_gpu = context->target == HEDDLE_TARGET_CUDA;
-    status = on_gpu ? HEDDLE_OK : thread_pool_create(options->threads, &context->pool, &error);
-    if (status != HEDDLE_OK) {
-        heddle_context_destroy(context);
-        return api_fail(&error, status);
-    }
-    context->machine = tuned_machine(on_gpu ? &context->gpu : NULL, context->threads);
-    if (!set_import_dirs(context, options)) {
-        heddle_context_destroy(context);
-        return api_no_memory();
-    }
-    *out_context = context;
-    return HEDDLE_OK;
-}
-
-void heddle_context_destroy(struct heddle_context *context) {
-    if (!context)
-        return;
-    for (int i = 0; context->import_dirs && i < context->import_dir_count; i++)
-        free(context->import_dirs[i]);
-    free(context->import_dirs);
-    thread_pool_destroy(context->pool);
-    cuda_device_close(&context->gpu);
-    free(context);
-}
-
-enum heddle_target heddle_context_target(const struct heddle_context *context) {
-    return context->target;
-}
-
-const char *heddle_context_device_name(const struct heddle_context *context) {
-    return context->device_name;
-}
 
 // ---- patterns ---------------------------------------------------------------------------------
 
@@ -173,8 +42,12 @@ static enum heddle_status make_pattern(struct heddle_context *context, const cha
     struct error error = {0};
     if (!pattern)
         return api_no_memory();
+    struct log_scope outer = log_enter(&context->log);
+    struct stage stage = stage_begin("heddle_pattern_load");
     enum heddle_status status =
         program_create(path, text, length_bytes, &check, &pattern->program, &error);
+    stage_end(&stage);
+    log_leave(outer);
     if (status != HEDDLE_OK) {
         free(pattern);
         return api_fail(&error, status);
@@ -227,6 +100,17 @@ static enum heddle_status choose_planner(const struct heddle_context *context,
     return HEDDLE_OK;
 }
 
+// HEDDLE_DEBUG=verify: lists that the GPU made are those that the host makes.
+static enum heddle_status verify_lists(struct heddle_plan *plan, struct error *error) {
+    bool same = true;
+    if (!plan->gpu->planner || !(debug_words() & DEBUG_VERIFY))
+        return HEDDLE_OK;
+    struct stage stage = stage_begin("verify lists");
+    enum heddle_status status = cuda_planner_compare(plan->gpu->planner, plan->plan, &same, error);
+    stage_end(&stage);
+    return status == HEDDLE_OK && !same ? HEDDLE_INTERNAL : status;
+}
+
 static enum heddle_status make_gpu_plan(struct heddle_context *context,
                                         struct heddle_pattern *pattern,
                                         const struct heddle_problem *problem,
@@ -239,7 +123,7 @@ static enum heddle_status make_gpu_plan(struct heddle_context *context,
     if (status == HEDDLE_OK)
         status = cuda_plan_create(&context->gpu, plan->plan, &plan->gpu, error);
     cuda_problem_finish(&fetched);
-    return status;
+    return status == HEDDLE_OK ? verify_lists(plan, error) : status;
 }
 
 // With all that a run needs, so that heddle_run allocates nothing and starts no threads.
@@ -276,6 +160,16 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
     return make_cpu_plan(context, pattern, problem, &options, plan, error);
 }
 
+static void report_plan(const struct heddle_plan *plan) {
+    const struct plan_counts *counts = &plan->plan->counts;
+    log_line(HEDDLE_LOG_INFO, "planned %s in %.1f ms, its kernel in %.1f ms",
+             plan->plan->program->pattern->name, plan->plan->plan_ms, plan->plan->compile_ms);
+    if (counts->merged_lists)
+        log_line(HEDDLE_LOG_WARNING,
+                 "%lld of %lld lists have more runs than fit, and are masked tiles throughout",
+                 (long long)counts->merged_lists, (long long)counts->lists);
+}
+
 enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_pattern *pattern,
                                       const struct heddle_problem *given,
@@ -295,7 +189,13 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
     plan->context = context;
     plan->scratch.grows = true;
     pthread_mutex_init(&plan->mutex, NULL);
+    struct log_scope outer = log_enter(&context->log);
+    struct stage stage = stage_begin("heddle_plan_create");
     enum heddle_status status = make_plan(context, pattern, problem, plan, &error);
+    stage_end(&stage);
+    if (status == HEDDLE_OK)
+        report_plan(plan);
+    log_leave(outer);
     if (status != HEDDLE_OK) {
         heddle_plan_destroy(plan);
         return api_fail(&error, status);

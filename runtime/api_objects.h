@@ -2,6 +2,7 @@
 #ifndef HEDDLE_RUNTIME_API_OBJECTS_H
 #define HEDDLE_RUNTIME_API_OBJECTS_H
 
+#include "compiler/base/log.h"
 #include "runtime/cuda/cuda_plan.h"
 #include "runtime/launch.h"
 #include "runtime/tuned.h"
@@ -13,6 +14,7 @@ struct heddle_context {
     struct cuda_device gpu;    // zeroed on the CPU
     char device_name[128];
     struct tuned_machine machine;
+    struct log log;
     char **import_dirs;
     int import_dir_count;
 };

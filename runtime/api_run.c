@@ -51,8 +51,12 @@ static enum heddle_status run(struct heddle_plan *plan, const struct heddle_tens
     if (workspace_fault(plan, options))
         return api_bad_argument(workspace_fault(plan, options));
     struct error error = {0};
+    struct log_scope outer = log_enter(&plan->context->log);
+    struct stage stage = stage_begin("heddle_run");
     enum heddle_status status = plan->gpu ? run_gpu(plan, tensors, options, stream, &error)
                                           : run_cpu(plan, tensors, options, &error);
+    stage_end(&stage);
+    log_leave(outer);
     return api_fail(&error, status);
 }
 
@@ -82,7 +86,12 @@ enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_i
     if (!plan->gpu)
         return api_bad_argument("heddle_replan: plans of the CPU are made once");
     struct error error = {0};
-    return api_fail(&error, cuda_replan(plan->gpu, inputs, input_count, stream, &error));
+    struct log_scope outer = log_enter(&plan->context->log);
+    struct stage stage = stage_begin("heddle_replan");
+    enum heddle_status status = cuda_replan(plan->gpu, inputs, input_count, stream, &error);
+    stage_end(&stage);
+    log_leave(outer);
+    return api_fail(&error, status);
 }
 
 enum heddle_status heddle_plan_lists(struct heddle_plan *plan, void *stream,

@@ -2,6 +2,8 @@
 
 #include "runtime/threads.h"
 
+#include "compiler/base/log.h"
+
 #include <fenv.h>
 #include <pthread.h>
 #include <sched.h>
@@ -124,8 +126,11 @@ static void start(struct thread_pool *pool) {
     pthread_sigmask(SIG_SETMASK, &all, &before);
     while (pool->started_count < pool->threads - 1) {
         pthread_t *worker = &pool->workers[pool->started_count];
-        if (pthread_create(worker, NULL, live, pool) != 0)
+        if (pthread_create(worker, NULL, live, pool) != 0) {
+            log_line(HEDDLE_LOG_WARNING, "runs have %d threads: the system starts no more",
+                     1 + pool->started_count);
             break;
+        }
         pthread_setname_np(*worker, "heddle");
         pool->started_count++;
     }

@@ -1,5 +1,6 @@
 #include "runtime/cuda/cuda_plan.h"
 
+#include "compiler/base/log.h"
 #include "compiler/pipeline.h"
 #include "runtime/cuda/cuda_lists.h"
 #include "runtime/cuda/cuda_maps.h"
@@ -243,12 +244,14 @@ enum heddle_status cuda_plan_create(const struct cuda_device *device, const stru
     arena_init(&c->arena, (size_t)1 << 40);
     enum heddle_status status = cuda_device_enter(device, error);
     if (status == HEDDLE_OK) {
+        struct stage stage = stage_begin("load, upload");
         status = fill(c, error);
         // Copies from ordinary memory go through the driver's own and may still be under way: a run
         // on a stream that does not wait for the default one would overtake them.
         if (status == HEDDLE_OK)
             status = cuda_status(device->api, device->api->StreamSynchronize(NULL),
                                  "uploading the plan", error);
+        stage_end(&stage);
         cuda_device_leave(device);
     }
     c->load_ms = now_ms() - begin;

@@ -14,8 +14,9 @@
 //
 // Every function that can fail returns a status; heddle_last_error gives the message of the calling
 // thread's last failure. A call that makes something sets it to NULL when it fails. The library
-// never exits and never prints, and what goes wrong in a call changes no other object. Where
-// nothing else is said, a missing (NULL) pointer is a HEDDLE_BAD_ARGUMENT.
+// never exits, and prints only where HEDDLE_DEBUG in the environment asks for it; what goes wrong
+// in a call changes no other object. Where nothing else is said, a missing (NULL) pointer is a
+// HEDDLE_BAD_ARGUMENT.
 //
 // Ownership: contexts, patterns and plans are destroyed by the caller, what was made from one
 // before it. Everything else that is passed in is the caller's, read during the call only; tensors
@@ -90,6 +91,16 @@ struct heddle_plan;
 
 // ---- context -------------------------------------------------------------------------------
 
+enum heddle_log_level {
+    HEDDLE_LOG_DEFAULT = 0, // in options: WARNING
+    HEDDLE_LOG_WARNING,     // something is slower or was left out, and the call goes on
+    HEDDLE_LOG_INFO,        // what was made: code, plans, dumps
+    HEDDLE_LOG_TRACE        // each stage of each call, with its time
+};
+// Called in the thread that is in a call of heddle, from several at a time where several are. It
+// calls no function of heddle. `message` is one line without an end, until it returns.
+typedef void (*heddle_log_fn)(void *log_context, enum heddle_log_level level, const char *message);
+
 struct heddle_context_options {
     size_t struct_bytes; // sizeof(struct heddle_context_options)
     // AUTO (default): a GPU where one can be used, else the CPU. CUDA: a GPU or a failure. The GPU
@@ -101,6 +112,12 @@ struct heddle_context_options {
     int threads;
     const char *const *import_dirs; // further folders that `import` searches; copied
     int import_dir_count;
+    // Gets what calls with the context and with what was made from it have to tell, besides
+    // failures, which are statuses; NULL (default): nobody. HEDDLE_DEBUG=trace in the environment
+    // makes the level TRACE, and prints to standard error where there is no function.
+    heddle_log_fn log;
+    void *log_context;               // for `log`; borrowed until the context is destroyed
+    enum heddle_log_level log_level; // up to which level
 };
 
 // options NULL: all defaults. On failure *out_context is NULL (and heddle_last_error has the
@@ -339,7 +356,9 @@ enum heddle_status heddle_run_with(struct heddle_plan *plan, const struct heddle
 //
 // Streams. As heddle_run: the call queues work on `stream`, waits for nothing, and afterwards reads
 // no memory of the host. It may be captured in a CUDA graph, together with runs: a replay reads
-// what `data` holds by then. It counts as a run: one in flight per plan.
+// what `data` holds by then. The lists are the plan's, and every run reads them: no other replan
+// and no run of the plan, with a workspace or not, may be in flight at the same time. Two chains of
+// replans and runs side by side take two plans.
 //
 // Two things cannot be known before the GPU has seen the contents, and are no failures of the call;
 // heddle_plan_lists tells. A list that needs more runs than it has room for (twice what lists took
