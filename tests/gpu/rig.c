@@ -205,12 +205,18 @@ static bool same_bits(const struct rig *rig, const void *o, const float *lse, bo
     return true;
 }
 
-bool rig_queue(const struct rig *rig, const struct layout *layout, CUstream stream,
-               struct verdict *verdict) {
+bool rig_queue_with(const struct rig *rig, const struct layout *layout,
+                    const struct heddle_run_options *options, CUstream stream,
+                    struct verdict *verdict) {
     struct heddle_tensors tensors = layout_tensors(layout, false);
-    if (heddle_run(rig->plan, &tensors, stream) == HEDDLE_OK)
+    if (heddle_run_with(rig->plan, &tensors, options, stream) == HEDDLE_OK)
         return true;
     return verdict_fail(verdict, "heddle_run: %s", heddle_last_error());
+}
+
+bool rig_queue(const struct rig *rig, const struct layout *layout, CUstream stream,
+               struct verdict *verdict) {
+    return rig_queue_with(rig, layout, NULL, stream, verdict);
 }
 
 static bool judge(struct rig *rig, const struct layout *layout, void *o, float *lse,
