@@ -3,6 +3,7 @@
 #include "heddle.h"
 #include "runtime/threads.h"
 #include "tests/host/plain.h"
+#include "tests/support/scratch.h"
 
 #include <fenv.h>
 #include <pthread.h>
@@ -301,6 +302,29 @@ Test(threads, objects_of_many_threads) {
     }
     heddle_pattern_destroy(maker.pattern);
     heddle_context_destroy(maker.context);
+    free(numbers);
+}
+
+// The same with nothing compiled yet and a cache on disk: each code is made by one of them.
+Test(threads, one_cold_cache) {
+    struct numbers *numbers = make_numbers();
+    char scratch[SCRATCH_ROOM];
+    scratch_make("threads", scratch);
+    setenv("HEDDLE_CACHE_DIR", scratch, 1);
+    struct maker maker = {make_context(2), NULL, numbers};
+    pthread_t threads[HOSTS / 2];
+    cr_assert_eq(heddle_pattern_load(maker.context, "causal", NULL, &maker.pattern), HEDDLE_OK);
+    for (int i = 0; i < HOSTS / 2; i++)
+        cr_assert_eq(pthread_create(&threads[i], NULL, make_and_run, &maker), 0);
+    for (int i = 0; i < HOSTS / 2; i++) {
+        void *wrong;
+        pthread_join(threads[i], &wrong);
+        cr_expect_null(wrong);
+    }
+    heddle_pattern_destroy(maker.pattern);
+    heddle_context_destroy(maker.context);
+    setenv("HEDDLE_CACHE_DIR", "/dev/null", 1);
+    scratch_remove(scratch);
     free(numbers);
 }
 
