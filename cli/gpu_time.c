@@ -57,7 +57,7 @@ static enum heddle_status queue_run(struct gpu_run *gpu, const struct events *ev
     enum heddle_status status =
         cuda_status(api, api->EventRecord(events->begin, NULL), "timing", error);
     if (status == HEDDLE_OK)
-        status = cuda_plan_run(gpu->plan, &gpu->run, NULL, error);
+        status = cuda_plan_run(gpu->plan, &gpu->run, 0, NULL, error);
     if (status == HEDDLE_OK)
         status = cuda_status(api, api->EventRecord(events->end, NULL), "timing", error);
     return status;
@@ -98,7 +98,7 @@ static enum heddle_status warm_up(struct gpu_run *gpu, int64_t runs, struct erro
     const struct cuda_api *api = api_of(gpu);
     enum heddle_status status = HEDDLE_OK;
     for (int64_t i = 0; i < runs && status == HEDDLE_OK; i++)
-        status = cuda_plan_run(gpu->plan, &gpu->run, NULL, error);
+        status = cuda_plan_run(gpu->plan, &gpu->run, 0, NULL, error);
     if (status == HEDDLE_OK)
         status = cuda_status(api, api->StreamSynchronize(NULL), "running the kernel", error);
     return status;

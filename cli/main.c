@@ -1,5 +1,6 @@
 // The command line: finds the subcommand in one table and runs it.
 #include "cli/command.h"
+#include "compiler/base/log.h"
 
 #include "dsl/words.h"
 
@@ -123,6 +124,9 @@ int main(int argc, char **argv) {
         printf("heddle %s\n", heddle_version());
         return flush_results(EXIT_DONE);
     }
+    struct log log; // what HEDDLE_DEBUG asks for
+    log_open(&log, &(const struct heddle_context_options){.struct_bytes = 0});
+    log_enter(&log);
     for (int i = 0; i < COMMAND_COUNT; i++)
         if (strcmp(argv[1], commands[i].name) == 0)
             return flush_results(commands[i].run(argc - 1, argv + 1));

@@ -38,6 +38,26 @@ int thread_count(int64_t given) {
     return given > MAX_THREADS ? MAX_THREADS : (int)given;
 }
 
+static enum heddle_status run_all(struct plan *plan, const struct tensors *tensors,
+                                  struct thread_pool *pool, int64_t untimed, int64_t repeats,
+                                  double *out_ms, struct error *error) {
+    struct run_scratch scratch = {.grows = true};
+    enum heddle_status status = HEDDLE_OK;
+    struct progress progress;
+    thread_pool_start(pool);
+    progress_begin(&progress, "running", untimed + repeats > 1 ? untimed + repeats : 0);
+    for (int64_t i = -untimed; i < repeats && status == HEDDLE_OK; i++) {
+        double begin = now_ms();
+        status = plan_run(plan, &tensors->run, pool, &scratch, error);
+        if (i >= 0)
+            out_ms[i] = now_ms() - begin;
+        progress_step(&progress, untimed + i + 1);
+    }
+    progress_end(&progress);
+    run_scratch_finish(&scratch);
+    return status;
+}
+
 int measure(struct plan *plan, const struct tensors *tensors, int threads, int64_t untimed,
             int64_t repeats, struct timing *out) {
     double *ms = calloc((size_t)repeats, sizeof *ms);
@@ -46,17 +66,11 @@ int measure(struct plan *plan, const struct tensors *tensors, int threads, int64
         return EXIT_DEVICE;
     }
     struct error error = {0};
-    enum heddle_status status = HEDDLE_OK;
-    struct progress progress;
-    progress_begin(&progress, "running", untimed + repeats > 1 ? untimed + repeats : 0);
-    for (int64_t i = -untimed; i < repeats && status == HEDDLE_OK; i++) {
-        double begin = now_ms();
-        status = plan_run(plan, &tensors->run, threads, &error);
-        if (i >= 0)
-            ms[i] = now_ms() - begin;
-        progress_step(&progress, untimed + i + 1);
-    }
-    progress_end(&progress);
+    struct thread_pool *pool;
+    enum heddle_status status = thread_pool_create(threads, &pool, &error);
+    if (status == HEDDLE_OK)
+        status = run_all(plan, tensors, pool, untimed, repeats, ms, &error);
+    thread_pool_destroy(pool);
     *out = timing_of(ms, repeats);
     free(ms);
     return status == HEDDLE_OK ? EXIT_DONE : fail(&error);

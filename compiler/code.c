@@ -1,5 +1,7 @@
 #include "compiler/code.h"
 
+#include "compiler/base/log.h"
+
 #include "heddle_config.h"
 #include "source_id.h"
 
@@ -59,7 +61,9 @@ static enum heddle_status emit_step(struct program *program, void *context, stru
 static enum heddle_status make_object(void *context, struct strbuf *out, int64_t *out_number,
                                       struct error *error) {
     struct making *making = context;
+    struct stage stage = stage_begin("emit");
     enum heddle_status status = program_step(making->program, emit_step, making, error);
+    stage_end(&stage);
     if (status == HEDDLE_OK)
         status = llvm_unit_verify(making->unit, error);
     if (status == HEDDLE_OK)

@@ -1,6 +1,7 @@
 // The pipeline's second half: program -> kernels and GPU planners. See pipeline.h.
 
 #include "compiler/base/dtype.h"
+#include "compiler/base/log.h"
 #include "compiler/cache/entry.h"
 #include "compiler/code.h"
 #include "compiler/cpu/cpu_kernel.h"
@@ -157,9 +158,11 @@ static enum heddle_status make_ptx_text(void *context, struct strbuf *out, int64
     struct llvm_unit *unit;
     int shared_bytes = 0;
     enum heddle_status status = llvm_unit_create_nvptx(PTX_CPU, PTX_FEATURES, &unit, error);
+    struct stage stage = stage_begin("emit");
     if (status == HEDDLE_OK)
         status = sm90_kernel_emit(unit, job->program->pattern, job->program->source_facts,
                                   job->spec, &shared_bytes, error);
+    stage_end(&stage);
     if (status == HEDDLE_OK)
         status = llvm_unit_verify(unit, error);
     if (status == HEDDLE_OK)

@@ -3,6 +3,7 @@
 #include "compiler/pipeline.h"
 
 #include "compiler/analyse/count_runs.h"
+#include "compiler/base/log.h"
 #include "compiler/code.h"
 #include "compiler/llvm/llvm_unit.h"
 #include "compiler/maps.h"
@@ -87,7 +88,9 @@ static enum heddle_status compile(struct program *program, const char *path, con
                                   size_t length_bytes, const struct check_options *options,
                                   struct error *error) {
     double begin = now_ms();
+    struct stage stage = stage_begin("parse, check, analyse");
     enum heddle_status status = front(program, path, text, length_bytes, options, error);
+    stage_end(&stage);
     program->front_ms = now_ms() - begin;
     begin = now_ms();
     if (status == HEDDLE_OK)

@@ -113,7 +113,7 @@ static void never_holds(struct unit *unit, const struct ast_stmt *stmt) {
     for (int i = 0; i < pattern->const_count; i++) {
         const char *value = override_of(unit, pattern->consts[i].name);
         if (value)
-            remark(&unit->place, pattern->consts[i].span, "%s = %s (from --const)",
+            remark(&unit->place, pattern->consts[i].span, "%s = %s (given)",
                    pattern->consts[i].name, value);
     }
 }

@@ -1,169 +1,21 @@
-// The public functions of heddle.h, over programs and plans.
+// The public functions of heddle.h that make patterns and plans.
 
 #include "heddle.h"
 
+#include "compiler/base/debug.h"
 #include "compiler/base/status.h"
 #include "compiler/planner/planner_ptx.h"
 #include "compiler/program.h"
-#include "heddle_config.h"
 #include "runtime/api_check.h"
-#include "runtime/cpu_device.h"
-#include "runtime/cuda/cuda_launch.h"
+#include "runtime/api_objects.h"
 #include "runtime/cuda/cuda_planner.h"
 #include "runtime/cuda/cuda_replan.h"
-#include "runtime/launch.h"
-#include "runtime/plan.h"
 #include "runtime/shipped.h"
 #include "runtime/struct_take.h"
-#include "runtime/threads.h"
-#include "runtime/tuned.h"
 
 #include <stdbool.h>
-#include <stdio.h>
+#include <stddef.h>
 #include <stdlib.h>
-#include <string.h>
-
-struct heddle_context {
-    int threads;
-    enum heddle_target target; // CPU or CUDA
-    struct cuda_device gpu;    // zeroed on the CPU
-    char device_name[128];
-    struct tuned_machine machine;
-    char **import_dirs;
-    int import_dir_count;
-};
-
-struct heddle_pattern {
-    struct program *program;
-};
-
-struct heddle_plan {
-    struct plan *plan;
-    struct cuda_plan *gpu; // NULL on the CPU
-    int threads;
-};
-
-// ---- errors -----------------------------------------------------------------------------------
-
-// The message of each thread's last failure: the one thing that outlives a call.
-static _Thread_local char last_error[16384] = "no error";
-
-static enum heddle_status fail(struct error *error, enum heddle_status status) {
-    if (status != HEDDLE_OK)
-        snprintf(last_error, sizeof last_error, "%s", error_text(error));
-    error_finish(error);
-    return status;
-}
-
-static enum heddle_status bad_argument(const char *what) {
-    snprintf(last_error, sizeof last_error, "%s", what);
-    return HEDDLE_BAD_ARGUMENT;
-}
-
-static enum heddle_status no_memory(void) {
-    snprintf(last_error, sizeof last_error, "out of memory");
-    return HEDDLE_OUT_OF_MEMORY;
-}
-
-const char *heddle_last_error(void) {
-    return last_error;
-}
-
-const char *heddle_status_name(enum heddle_status status) {
-    static const char *const names[] = {
-        "ok",        "bad argument", "pattern error", "limit exceeded", "out of memory",
-        "I/O error", "device error", "internal error"};
-    return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown status";
-}
-
-const char *heddle_version(void) {
-    return HEDDLE_VERSION;
-}
-
-// ---- context ----------------------------------------------------------------------------------
-
-// The caller's folders, then that of the shipped patterns.
-static bool set_import_dirs(struct heddle_context *context,
-                            const struct heddle_context_options *options) {
-    char shipped[4096];
-    bool found = shipped_patterns_dir(shipped, sizeof shipped);
-    int count = options->import_dir_count + found;
-    context->import_dirs = calloc((size_t)count + 1, sizeof(char *));
-    for (int i = 0; context->import_dirs && i < count; i++) {
-        const char *dir = i < options->import_dir_count ? options->import_dirs[i] : shipped;
-        context->import_dirs[i] = strdup(dir);
-        if (!context->import_dirs[i])
-            return false;
-        context->import_dir_count++;
-    }
-    return context->import_dirs != NULL;
-}
-
-// AUTO: a GPU that cannot be had is no failure.
-static enum heddle_status open_target(struct heddle_context *context, enum heddle_target wanted,
-                                      struct error *error) {
-    struct cpu_device cpu;
-    enum heddle_status status = HEDDLE_OK;
-    context->target = HEDDLE_TARGET_CPU;
-    if (wanted != HEDDLE_TARGET_CPU)
-        status = cuda_device_open(&context->gpu, error);
-    if (wanted != HEDDLE_TARGET_CPU && status == HEDDLE_OK)
-        context->target = HEDDLE_TARGET_CUDA;
-    if (context->target == HEDDLE_TARGET_CPU)
-        cpu_device_query(&cpu);
-    snprintf(context->device_name, sizeof context->device_name, "%s",
-             context->target == HEDDLE_TARGET_CUDA ? context->gpu.name : cpu.name);
-    return wanted == HEDDLE_TARGET_CUDA ? status : HEDDLE_OK;
-}
-
-enum heddle_status heddle_context_create(const struct heddle_context_options *given,
-                                         struct heddle_context **out_context) {
-    struct heddle_context_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
-    if (!out_context)
-        return bad_argument("heddle_context_create: no place for the context");
-    *out_context = NULL;
-    if (given && !struct_take(options, sizeof taken, given, sizeof taken))
-        return bad_argument("heddle_context_create: struct_bytes is of no version known here");
-    if (api_context_fault(options))
-        return bad_argument(api_context_fault(options));
-    struct heddle_context *context = calloc(1, sizeof *context);
-    if (!context)
-        return no_memory();
-    struct error error = {0};
-    enum heddle_status status = open_target(context, options->target, &error);
-    if (status != HEDDLE_OK) {
-        heddle_context_destroy(context);
-        return fail(&error, status);
-    }
-    error_finish(&error);
-    context->threads = options->threads;
-    bool on_gpu = context->target == HEDDLE_TARGET_CUDA;
-    context->machine = tuned_machine(on_gpu ? &context->gpu : NULL, context->threads);
-    if (!set_import_dirs(context, options)) {
-        heddle_context_destroy(context);
-        return no_memory();
-    }
-    *out_context = context;
-    return HEDDLE_OK;
-}
-
-void heddle_context_destroy(struct heddle_context *context) {
-    if (!context)
-        return;
-    for (int i = 0; context->import_dirs && i < context->import_dir_count; i++)
-        free(context->import_dirs[i]);
-    free(context->import_dirs);
-    cuda_device_close(&context->gpu);
-    free(context);
-}
-
-enum heddle_target heddle_context_target(const struct heddle_context *context) {
-    return context->target;
-}
-
-const char *heddle_context_device_name(const struct heddle_context *context) {
-    return context->device_name;
-}
 
 // ---- patterns ---------------------------------------------------------------------------------
 
@@ -173,12 +25,12 @@ static enum heddle_status make_pattern(struct heddle_context *context, const cha
                                        struct heddle_pattern **out_pattern) {
     struct heddle_pattern_options taken = {.struct_bytes = sizeof taken}, *options = &taken;
     if (!context || !path || !out_pattern)
-        return bad_argument("heddle_pattern_load: a pointer is missing");
+        return api_bad_argument("heddle_pattern_load: a pointer is missing");
     *out_pattern = NULL;
     if (given && !struct_take(options, sizeof taken, given, sizeof taken))
-        return bad_argument("heddle_pattern_load: struct_bytes is of no version known here");
+        return api_bad_argument("heddle_pattern_load: struct_bytes is of no version known here");
     if (api_pattern_fault(options))
-        return bad_argument(api_pattern_fault(options));
+        return api_bad_argument(api_pattern_fault(options));
     struct check_options check = {.pattern = options->name,
                                   .const_count = options->const_count,
                                   .import_dirs = (const char *const *)context->import_dirs,
@@ -189,12 +41,16 @@ static enum heddle_status make_pattern(struct heddle_context *context, const cha
     struct heddle_pattern *pattern = calloc(1, sizeof *pattern);
     struct error error = {0};
     if (!pattern)
-        return no_memory();
+        return api_no_memory();
+    struct log_scope outer = log_enter(&context->log);
+    struct stage stage = stage_begin("heddle_pattern_load");
     enum heddle_status status =
         program_create(path, text, length_bytes, &check, &pattern->program, &error);
+    stage_end(&stage);
+    log_leave(outer);
     if (status != HEDDLE_OK) {
         free(pattern);
-        return fail(&error, status);
+        return api_fail(&error, status);
     }
     *out_pattern = pattern;
     return HEDDLE_OK;
@@ -214,7 +70,7 @@ enum heddle_status heddle_pattern_parse(struct heddle_context *context, const ch
                                         const struct heddle_pattern_options *options,
                                         struct heddle_pattern **out_pattern) {
     if (!text)
-        return bad_argument("heddle_pattern_parse: no text");
+        return api_bad_argument("heddle_pattern_parse: no text");
     return make_pattern(context, name, text, length_bytes, options, out_pattern);
 }
 
@@ -244,6 +100,17 @@ static enum heddle_status choose_planner(const struct heddle_context *context,
     return HEDDLE_OK;
 }
 
+// HEDDLE_DEBUG=verify: lists that the GPU made are those that the host makes.
+static enum heddle_status verify_lists(struct heddle_plan *plan, struct error *error) {
+    bool same = true;
+    if (!plan->gpu->planner || !(debug_words() & DEBUG_VERIFY))
+        return HEDDLE_OK;
+    struct stage stage = stage_begin("verify lists");
+    enum heddle_status status = cuda_planner_compare(plan->gpu->planner, plan->plan, &same, error);
+    stage_end(&stage);
+    return status == HEDDLE_OK && !same ? HEDDLE_INTERNAL : status;
+}
+
 static enum heddle_status make_gpu_plan(struct heddle_context *context,
                                         struct heddle_pattern *pattern,
                                         const struct heddle_problem *problem,
@@ -256,7 +123,21 @@ static enum heddle_status make_gpu_plan(struct heddle_context *context,
     if (status == HEDDLE_OK)
         status = cuda_plan_create(&context->gpu, plan->plan, &plan->gpu, error);
     cuda_problem_finish(&fetched);
-    return status;
+    return status == HEDDLE_OK ? verify_lists(plan, error) : status;
+}
+
+// With all that a run needs, so that heddle_run allocates nothing and starts no threads.
+static enum heddle_status make_cpu_plan(struct heddle_context *context,
+                                        struct heddle_pattern *pattern,
+                                        const struct heddle_problem *problem,
+                                        const struct plan_options *options,
+                                        struct heddle_plan *plan, struct error *error) {
+    enum heddle_status status = plan_create(pattern->program, problem, options, &plan->plan, error);
+    if (status != HEDDLE_OK)
+        return status;
+    thread_pool_start(context->pool);
+    int64_t bytes = run_scratch_bytes(plan->plan, thread_pool_threads(context->pool));
+    return run_scratch_reserve(&plan->scratch, bytes, error);
 }
 
 static enum heddle_status make_plan(struct heddle_context *context, struct heddle_pattern *pattern,
@@ -276,7 +157,17 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
                          context->device_name);
     if (on_gpu)
         return make_gpu_plan(context, pattern, problem, &options, plan, error);
-    return plan_create(pattern->program, problem, &options, &plan->plan, error);
+    return make_cpu_plan(context, pattern, problem, &options, plan, error);
+}
+
+static void report_plan(const struct heddle_plan *plan) {
+    const struct plan_counts *counts = &plan->plan->counts;
+    log_line(HEDDLE_LOG_INFO, "planned %s in %.1f ms, its kernel in %.1f ms",
+             plan->plan->program->pattern->name, plan->plan->plan_ms, plan->plan->compile_ms);
+    if (counts->merged_lists)
+        log_line(HEDDLE_LOG_WARNING,
+                 "%lld of %lld lists have more runs than fit, and are masked tiles throughout",
+                 (long long)counts->merged_lists, (long long)counts->lists);
 }
 
 enum heddle_status heddle_plan_create(struct heddle_context *context,
@@ -285,21 +176,29 @@ enum heddle_status heddle_plan_create(struct heddle_context *context,
                                       struct heddle_plan **out_plan) {
     struct heddle_problem taken, *problem = &taken;
     if (!context || !pattern || !given || !out_plan)
-        return bad_argument("heddle_plan_create: a pointer is missing");
+        return api_bad_argument("heddle_plan_create: a pointer is missing");
     *out_plan = NULL;
     if (!struct_take(problem, sizeof taken, given, sizeof taken))
-        return bad_argument("heddle_plan_create: struct_bytes is of no version known here");
+        return api_bad_argument("heddle_plan_create: struct_bytes is of no version known here");
     if (api_problem_fault(problem))
-        return bad_argument(api_problem_fault(problem));
+        return api_bad_argument(api_problem_fault(problem));
     struct heddle_plan *plan = calloc(1, sizeof *plan);
     struct error error = {0};
     if (!plan)
-        return no_memory();
-    plan->threads = context->threads;
+        return api_no_memory();
+    plan->context = context;
+    plan->scratch.grows = true;
+    pthread_mutex_init(&plan->mutex, NULL);
+    struct log_scope outer = log_enter(&context->log);
+    struct stage stage = stage_begin("heddle_plan_create");
     enum heddle_status status = make_plan(context, pattern, problem, plan, &error);
+    stage_end(&stage);
+    if (status == HEDDLE_OK)
+        report_plan(plan);
+    log_leave(outer);
     if (status != HEDDLE_OK) {
         heddle_plan_destroy(plan);
-        return fail(&error, status);
+        return api_fail(&error, status);
     }
     *out_plan = plan;
     return HEDDLE_OK;
@@ -310,11 +209,21 @@ void heddle_plan_destroy(struct heddle_plan *plan) {
         return;
     cuda_plan_destroy(plan->gpu);
     plan_destroy(plan->plan);
+    run_scratch_finish(&plan->scratch);
+    pthread_mutex_destroy(&plan->mutex);
     free(plan);
 }
 
+static int64_t workspace_bytes(const struct heddle_plan *plan) {
+    if (plan->gpu)
+        return cuda_workspace_bytes(plan->gpu);
+    return run_scratch_bytes(plan->plan, thread_pool_threads(plan->context->pool));
+}
+
 void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info) {
+    static const size_t first_info_bytes = offsetof(struct heddle_plan_info, workspace_bytes);
     const struct plan_counts *counts = &plan->plan->counts;
+    const struct cache *cache = &plan->plan->program->cache;
     bool on_gpu = plan->gpu && plan->gpu->planner;
     const struct heddle_plan_info info = {
         .queries = plan->plan->queries,
@@ -325,48 +234,8 @@ void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *o
         .plan_ms = plan->plan->plan_ms,
         .compile_ms = plan->plan->compile_ms,
         .tuned = plan->plan->tuned,
+        .workspace_bytes = workspace_bytes(plan),
+        .cached = cache->found > 0 && cache->made == 0,
     };
-    struct_give(out_info, &info, sizeof info, sizeof info);
-}
-
-enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
-                              void *stream) {
-    if (!plan || !tensors)
-        return bad_argument("heddle_run: a pointer is missing");
-    if (stream && !plan->gpu)
-        return bad_argument("heddle_run: streams are for CUDA targets; pass NULL on the CPU");
-    struct error error = {0};
-    enum heddle_status status = plan->gpu ? cuda_plan_run(plan->gpu, tensors, stream, &error)
-                                          : plan_run(plan->plan, tensors, plan->threads, &error);
-    return fail(&error, status);
-}
-
-// ---- planning again ---------------------------------------------------------------------------
-
-enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_input *inputs,
-                                 int input_count, void *stream) {
-    if (!plan || input_count < 0 || (input_count && !inputs))
-        return bad_argument("heddle_replan: a pointer is missing");
-    if (api_inputs_fault(inputs, input_count))
-        return bad_argument(api_inputs_fault(inputs, input_count));
-    if (!plan->gpu)
-        return bad_argument("heddle_replan: plans of the CPU are made once");
-    struct error error = {0};
-    return fail(&error, cuda_replan(plan->gpu, inputs, input_count, stream, &error));
-}
-
-enum heddle_status heddle_plan_lists(struct heddle_plan *plan, void *stream,
-                                     struct heddle_lists *out_lists) {
-    if (!plan || !out_lists)
-        return bad_argument("heddle_plan_lists: a pointer is missing");
-    struct heddle_lists lists = {0};
-    if (!struct_give(out_lists, &lists, sizeof lists, sizeof lists))
-        return bad_argument("heddle_plan_lists: struct_bytes is of no version known here");
-    if (!plan->gpu)
-        return bad_argument("heddle_plan_lists: plans of the CPU are made once");
-    struct error error = {0};
-    enum heddle_status status = cuda_plan_lists(plan->gpu, stream, &lists, &error);
-    if (status == HEDDLE_OK)
-        struct_give(out_lists, &lists, sizeof lists, sizeof lists);
-    return fail(&error, status);
+    struct_give(out_info, &info, sizeof info, first_info_bytes);
 }

@@ -5,6 +5,8 @@ const char *api_context_fault(const struct heddle_context_options *options) {
         return "heddle_context_create: an unknown target, or fewer than 0 threads";
     if (options->import_dir_count < 0 || (options->import_dir_count && !options->import_dirs))
         return "heddle_context_create: import_dir_count, but no import_dirs";
+    if ((unsigned)options->log_level > HEDDLE_LOG_TRACE)
+        return "heddle_context_create: an unknown log_level";
     for (int i = 0; i < options->import_dir_count; i++)
         if (!options->import_dirs[i])
             return "heddle_context_create: one of import_dirs is missing";

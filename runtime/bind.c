@@ -269,8 +269,7 @@ static void mention(struct mentions *m, const struct expr *node) {
                              param->per_head ? arena_format(&m->plan->arena, "%s[%" PRId64 "]",
                                                             param->name, m->env->head)
                                              : param->name,
-                             given_param(m->problem, param->name) ? " (from --param)"
-                                                                  : " (default)");
+                             given_param(m->problem, param->name) ? " (given)" : " (default)");
         }
         return;
     }
@@ -278,7 +277,7 @@ static void mention(struct mentions *m, const struct expr *node) {
         mention_leaf(
             m, node,
             arena_format(&m->plan->arena, "size(%s)", pattern->axes[node->payload.ref.index]),
-            " (from --axes)");
+            " (given)");
     if (node->op == OP_HEADS)
         mention_leaf(m, node, "heads", "");
     for (int i = 0; i < node->arity; i++)

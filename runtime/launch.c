@@ -5,7 +5,9 @@
 #include "compiler/pipeline.h"
 #include "runtime/pool.h"
 #include "runtime/run_tensors.h"
-#include "runtime/threads.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
 
 static enum heddle_status place_tensors(const struct plan *plan,
                                         const struct heddle_tensors *tensors,
@@ -47,10 +49,79 @@ static enum heddle_status choose_kernel(struct plan *plan, const struct abi_laun
     return program_kernel(plan->program, &spec, out_kernel, error);
 }
 
-enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tensors, int threads,
+// ---- scratch ------------------------------------------------------------------------------------
+
+// Of one thread, in whole pages.
+static int64_t place_bytes(const struct kernel *kernel) {
+    return (kernel->scratch_bytes + 4095) / 4096 * 4096;
+}
+
+static int64_t item_count(const struct plan *plan) {
+    return plan->batch * plan->heads * plan->launch.box_count;
+}
+
+// Threads that have something to do, at least 1. Waking one takes as long as a thread needs for
+// about LONE_WORK products (measured: 16 us).
+static int busy_threads(const struct plan *plan, int threads) {
+    enum { LONE_WORK = 1 << 20 };
+    int64_t items = item_count(plan);
+    if (plan->counts.computed_pairs < LONE_WORK / plan->dim)
+        return 1;
+    return items > threads ? threads : items > 1 ? (int)items : 1;
+}
+
+int64_t run_scratch_bytes(const struct plan *plan, int threads) {
+    return plan->kernel ? pool_bytes(plan) + busy_threads(plan, threads) * place_bytes(plan->kernel)
+                        : 0;
+}
+
+enum heddle_status run_scratch_reserve(struct run_scratch *scratch, int64_t bytes,
+                                       struct error *error) {
+    if (scratch->bytes >= bytes)
+        return HEDDLE_OK;
+    run_scratch_finish(scratch);
+    scratch->data = aligned_alloc(4096, (size_t)(bytes + 4095) / 4096 * 4096);
+    if (!scratch->data)
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the threads' scratch");
+    scratch->bytes = bytes;
+    scratch->grows = true;
+    return HEDDLE_OK;
+}
+
+void run_scratch_finish(struct run_scratch *scratch) {
+    free(scratch->data);
+    *scratch = (struct run_scratch){.grows = true};
+}
+
+// Room for the threads, or threads for the room. Pooled copies come first.
+static enum heddle_status share_out(const struct plan *plan, struct run_scratch *scratch,
+                                    const struct kernel *kernel, struct thread_loop *loop,
+                                    struct error *error) {
+    int64_t bytes = place_bytes(kernel), first = pool_bytes(plan);
+    enum heddle_status status = HEDDLE_OK;
+    if (scratch->grows)
+        status = run_scratch_reserve(scratch, first + loop->threads * bytes, error);
+    else if (scratch->bytes < first + bytes)
+        return error_set(error, HEDDLE_BAD_ARGUMENT,
+                         "the workspace has %" PRId64 " bytes; these tensors need %" PRId64
+                         " with one thread",
+                         scratch->bytes, first + bytes);
+    if (status != HEDDLE_OK)
+        return status;
+    if (loop->threads > (scratch->bytes - first) / bytes)
+        loop->threads = (int)((scratch->bytes - first) / bytes);
+    loop->scratch = (unsigned char *)scratch->data + first;
+    loop->scratch_bytes = bytes;
+    return status;
+}
+
+// ---- running ------------------------------------------------------------------------------------
+
+enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tensors,
+                            struct thread_pool *pool, struct run_scratch *scratch,
                             struct error *error) {
     struct abi_launch launch = plan->launch;
-    const struct kernel *kernel;
+    const struct kernel *kernel = NULL;
     if (plan->options.key_major)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "a key-major plan has no kernel to run");
     enum heddle_status status = place_tensors(plan, tensors, &launch, error);
@@ -58,13 +129,28 @@ enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tens
         status = choose_kernel(plan, &launch, &kernel, error);
     if (status != HEDDLE_OK)
         return status;
-    struct pooled pooled;
-    status = pool_begin(plan, &launch, threads, &pooled, error);
+    struct attention attention = {&launch, kernel->run};
+    struct thread_loop loop = {.count = item_count(plan),
+                               .chunk = 1,
+                               .body = run_items,
+                               .context = &attention,
+                               .threads = busy_threads(plan, thread_pool_threads(pool))};
+    status = share_out(plan, scratch, kernel, &loop, error);
     if (status != HEDDLE_OK)
         return status;
-    struct attention attention = {&launch, kernel->run};
-    int64_t items = plan->batch * plan->heads * plan->launch.box_count;
-    status = threads_each(threads, items, 1, kernel->scratch_bytes, run_items, &attention, error);
-    pool_finish(&pooled);
+    pool_run(plan, &launch, pool, scratch->data);
+    thread_pool_each(pool, &loop);
+    return status;
+}
+
+enum heddle_status plan_run_once(struct plan *plan, const struct heddle_tensors *tensors,
+                                 int threads, struct error *error) {
+    struct thread_pool *pool;
+    struct run_scratch scratch = {.grows = true};
+    enum heddle_status status = thread_pool_create(threads, &pool, error);
+    if (status == HEDDLE_OK)
+        status = plan_run(plan, tensors, pool, &scratch, error);
+    run_scratch_finish(&scratch);
+    thread_pool_destroy(pool);
     return status;
 }

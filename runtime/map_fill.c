@@ -74,8 +74,7 @@ static enum heddle_status fill_compiled(struct plan *plan, int number,
     f.pieces = (f.row_length + PIECE - 1) / PIECE;
     atomic_init(&f.turns_left, MOST_TURNS);
     int64_t pieces = elements / f.row_length * f.pieces;
-    status =
-        threads_each(threads_available(), pieces, 16, PIECE + MAP_SLACK, fill_pieces, &f, error);
+    status = threads_each(0, pieces, 16, PIECE + MAP_SLACK, fill_pieces, &f, error);
     if (status == HEDDLE_OK && atomic_load(&f.turns_left) < 0)
         return too_many_turns(plan, &plan->program->pattern->maps[number], error);
     return status;

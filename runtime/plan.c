@@ -2,6 +2,7 @@
 
 #include "runtime/plan.h"
 
+#include "compiler/base/log.h"
 #include "compiler/cpu/cpu_kernel.h"
 #include "compiler/pipeline.h"
 #include "runtime/bind.h"
@@ -139,12 +140,16 @@ static enum heddle_status fill(struct plan *plan, const struct heddle_problem *p
     }
     plan->arena.escape = &escape;
     double begin = now_ms();
+    struct stage stage = stage_begin("bind");
     enum heddle_status status = refuse_sources(plan, error);
     if (status == HEDDLE_OK)
         status = bind(plan, problem, error);
+    stage_end(&stage);
     set_limits(plan);
+    stage = stage_begin("choose boxes, make lists");
     if (status == HEDDLE_OK)
         status = make_lists(plan, error);
+    stage_end(&stage);
     plan->plan_ms = now_ms() - begin;
     if (status == HEDDLE_OK && !plan->options.lists_only && !plan->options.key_major)
         status = get_kernel(plan, error);

@@ -4,12 +4,11 @@
 #include "runtime/reference.h"
 #include "runtime/threads.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 _Static_assert((int)POOL_LEVELS >= (int)MAX_FACTORS, "a pool's factors are pooled in one pass");
 
-enum { ALIGNMENT = 64 };
+enum { ALIGNMENT = 128 };
 
 static int64_t copy_bytes(const struct plan *plan, int64_t factor) {
     int64_t rows = plan->batch * plan->kv_heads * ((plan->keys + factor - 1) / factor);
@@ -23,16 +22,6 @@ static bool is_read(const struct pattern *pattern, int pool, int64_t factor) {
         if (pattern->sources[s].pool == pool && pattern->sources[s].factor == factor)
             return true;
     return false;
-}
-
-int64_t pool_bytes(const struct plan *plan) {
-    const struct pattern *pattern = plan->program->pattern;
-    int64_t bytes = 0;
-    for (int p = 0; p < pattern->pool_count; p++)
-        for (int f = 0; f < pattern->pools[p].factor_count; f++)
-            if (is_read(pattern, p, pattern->pools[p].factors[f]))
-                bytes += 2 * copy_bytes(plan, pattern->pools[p].factors[f]);
-    return bytes;
 }
 
 // ---- jobs
@@ -96,51 +85,47 @@ static int64_t chunk_of(const struct pool_job *job) {
     return units > 1 ? units : 1;
 }
 
-static enum heddle_status pool_all(const struct plan *plan, const struct abi_launch *launch,
-                                   int threads, struct pooled *pooled, struct error *error) {
+// ---- a launch -----------------------------------------------------------------------------------
+
+static int64_t sources_bytes(const struct plan *plan) {
+    int64_t bytes = (int64_t)sizeof(struct abi_source) * plan->program->pattern->source_count;
+    return (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+}
+
+int64_t pool_bytes(const struct plan *plan) {
     const struct pattern *pattern = plan->program->pattern;
-    enum heddle_status status = HEDDLE_OK;
-    char *at = pooled->memory;
-    for (int p = 0; p < pattern->pool_count && status == HEDDLE_OK; p++) {
+    int64_t bytes = sources_bytes(plan);
+    for (int p = 0; p < pattern->pool_count; p++)
+        for (int f = 0; f < pattern->pools[p].factor_count; f++)
+            if (is_read(pattern, p, pattern->pools[p].factors[f]))
+                bytes += 2 * copy_bytes(plan, pattern->pools[p].factors[f]);
+    return bytes;
+}
+
+void pool_run(const struct plan *plan, struct abi_launch *launch, struct thread_pool *threads,
+              void *memory) {
+    const struct pattern *pattern = plan->program->pattern;
+    struct abi_source *sources = memory;
+    char *at = (char *)memory + sources_bytes(plan);
+    if (!pattern->source_count)
+        return;
+    memcpy(sources, launch->sources, (size_t)pattern->source_count * sizeof *sources);
+    for (int s = 0; s < pattern->source_count; s++) {
+        sources[s].k = launch->k;
+        sources[s].v = launch->v;
+    }
+    launch->sources = sources;
+    for (int p = 0; p < pattern->pool_count; p++) {
         struct pool_job jobs[2];
         pool_jobs(plan, &launch->k, &launch->v, p, jobs);
-        at = place_copies(plan, p, jobs, pooled->sources, at);
-        for (int i = 0; i < 2 && jobs[i].level_count && status == HEDDLE_OK; i++)
-            status = threads_each(threads, pool_units(&jobs[i], plan->batch), chunk_of(&jobs[i]), 0,
-                                  pool_units_of, &jobs[i], error);
+        at = place_copies(plan, p, jobs, sources, at);
+        for (int i = 0; i < 2 && jobs[i].level_count; i++) {
+            const struct thread_loop loop = {.count = pool_units(&jobs[i], plan->batch),
+                                             .chunk = chunk_of(&jobs[i]),
+                                             .body = pool_units_of,
+                                             .context = &jobs[i],
+                                             .threads = thread_pool_threads(threads)};
+            thread_pool_each(threads, &loop);
+        }
     }
-    return status;
-}
-
-// ---- a launch
-// -------------------------------------------------------------------------------------
-
-enum heddle_status pool_begin(const struct plan *plan, struct abi_launch *launch, int threads,
-                              struct pooled *out, struct error *error) {
-    int count = plan->program->pattern->source_count;
-    *out = (struct pooled){0};
-    if (!count)
-        return HEDDLE_OK;
-    out->sources = malloc((size_t)count * sizeof *out->sources);
-    out->memory = aligned_alloc(ALIGNMENT, (size_t)pool_bytes(plan) + ALIGNMENT);
-    if (!out->sources || !out->memory) {
-        pool_finish(out);
-        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for pooled copies of K and V");
-    }
-    memcpy(out->sources, launch->sources, (size_t)count * sizeof *out->sources);
-    for (int s = 0; s < count; s++) {
-        out->sources[s].k = launch->k;
-        out->sources[s].v = launch->v;
-    }
-    launch->sources = out->sources;
-    enum heddle_status status = pool_all(plan, launch, threads, out, error);
-    if (status != HEDDLE_OK)
-        pool_finish(out);
-    return status;
-}
-
-void pool_finish(struct pooled *pooled) {
-    free(pooled->sources);
-    free(pooled->memory);
-    *pooled = (struct pooled){0};
 }

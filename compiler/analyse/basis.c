@@ -46,17 +46,12 @@ static void find_splits(const struct expr *node, const struct expr **splits) {
 // ---- the list of bases ------------------------------------------------------------------------
 
 static const char *basis_name(const struct pattern *pattern, const struct basis *basis) {
-    struct strbuf name = {0};
-    for (int a = 0; a < ABI_AXES; a++) {
-        if (basis->first[a] > basis->last[a])
-            continue;
-        strbuf_puts(&name, name.length ? "|" : "");
+    const char *name = "";
+    for (int a = 0; a < ABI_AXES; a++)
         for (int p = basis->first[a]; p <= basis->last[a]; p++)
-            strbuf_puts(&name, pattern->axes[p]);
-    }
-    const char *copy = arena_text(pattern->graph->arena, name.text, name.length);
-    strbuf_finish(&name);
-    return copy;
+            name = arena_format(pattern->graph->arena, "%s%s%s", name,
+                                p == basis->first[a] && *name ? "|" : "", pattern->axes[p]);
+    return name;
 }
 
 // Fuses the last `fused` pattern axes into one basis axis.

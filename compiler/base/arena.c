@@ -70,14 +70,20 @@ char *arena_text(struct arena *arena, const char *text, size_t length) {
     return copy;
 }
 
-char *arena_format(struct arena *arena, const char *format, ...) {
-    va_list args, again;
-    va_start(args, format);
+char *arena_vformat(struct arena *arena, const char *format, va_list args) {
+    va_list again;
     va_copy(again, args);
-    int length = vsnprintf(NULL, 0, format, args);
-    char *text = arena_alloc(arena, (size_t)length + 1);
-    vsnprintf(text, (size_t)length + 1, format, again);
+    int length = vsnprintf(NULL, 0, format, again);
     va_end(again);
+    char *text = arena_alloc(arena, (size_t)length + 1);
+    vsnprintf(text, (size_t)length + 1, format, args);
+    return text;
+}
+
+char *arena_format(struct arena *arena, const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    char *text = arena_vformat(arena, format, args);
     va_end(args);
     return text;
 }

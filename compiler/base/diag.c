@@ -30,13 +30,10 @@ uint32_t diags_add_source(struct diags *diags, const char *path, const char *tex
 
 static void append(struct diags *diags, enum diag_severity severity, struct span at,
                    const char *format, va_list args) {
-    struct strbuf text = {0};
-    strbuf_vprintf(&text, format, args);
     struct diag *diag = ARENA_NEW(diags->arena, struct diag);
     diag->severity = severity;
     diag->span = at;
-    diag->text = arena_text(diags->arena, text.text ? text.text : "", text.length);
-    strbuf_finish(&text);
+    diag->text = arena_vformat(diags->arena, format, args);
     *(diags->last ? &diags->last->next : &diags->first) = diag;
     diags->last = diag;
 }

@@ -1,6 +1,8 @@
 #include "compiler/cache/cache.h"
 
+#include "compiler/base/debug.h"
 #include "compiler/base/files.h"
+#include "compiler/base/log.h"
 #include "compiler/cache/entry.h"
 #include "compiler/cache/folder.h"
 #include "compiler/cache/lock.h"
@@ -31,17 +33,9 @@ bool cache_parse_bytes(const char *text, int64_t *out) {
     return true;
 }
 
-// Words are separated by commas.
-static bool debug_has(const char *word) {
-    const char *at = getenv("HEDDLE_DEBUG");
-    size_t length = strlen(word);
-    while (at && *at) {
-        size_t here = strcspn(at, ",");
-        if (here == length && memcmp(at, word, length) == 0)
-            return true;
-        at += here + (at[here] == ',');
-    }
-    return false;
+// Dumps and checks are of code that is made.
+static bool is_off(void) {
+    return debug_words() & (DEBUG_NO_CACHE | DEBUG_DUMP_LLVM | DEBUG_VERIFY);
 }
 
 bool cache_folder(struct strbuf *out) {
@@ -54,7 +48,7 @@ void cache_open(struct cache *out) {
     *out = (struct cache){.limit_bytes = DEFAULT_LIMIT, .most_wait_ms = MOST_WAIT_MS};
     if (limit && !cache_parse_bytes(limit, &out->limit_bytes))
         out->limit_bytes = DEFAULT_LIMIT;
-    if (out->limit_bytes > 0 && !debug_has("no-cache") && cache_folder(&folder))
+    if (out->limit_bytes > 0 && !is_off() && cache_folder(&folder))
         out->folder = folder.text;
     else
         strbuf_finish(&folder);
@@ -80,6 +74,9 @@ static bool keeps(const struct cache *cache) {
     struct error ignored = {0};
     bool there = cache->folder && files_make_folder(cache->folder, &ignored) == HEDDLE_OK &&
                  access(cache->folder, W_OK | X_OK) == 0;
+    if (cache->folder && !there)
+        log_line(HEDDLE_LOG_WARNING, "compiled code is not kept: %s cannot be written",
+                 cache->folder);
     error_finish(&ignored);
     return there;
 }
@@ -136,10 +133,17 @@ static uint64_t now_us(void) {
     return (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / 1000;
 }
 
-static enum heddle_status make_value(struct cache *cache, cache_make_fn *make, void *context,
-                                     struct cache_value *out, struct error *error) {
+static enum heddle_status make_value(struct cache *cache, const struct cache_key *key,
+                                     cache_make_fn *make, void *context, struct cache_value *out,
+                                     struct error *error) {
     *out = (struct cache_value){0};
+    uint64_t begin = now_us();
+    const char *outer = debug_subject(key->label.text);
     enum heddle_status status = make(context, &out->file, &out->number, error);
+    debug_subject(outer);
+    log_line(HEDDLE_LOG_INFO, "%s %s in %.1f ms",
+             status == HEDDLE_OK ? "compiled" : "cannot compile", key->label.text,
+             (double)(now_us() - begin) * 1e-3);
     if (status == HEDDLE_OK && out->file.failed)
         status = error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for compiled code");
     if (status != HEDDLE_OK) {
@@ -156,7 +160,7 @@ static enum heddle_status make_and_keep(struct cache *cache, const struct cache_
                                         const char *name, cache_make_fn *make, void *context,
                                         struct cache_value *out, struct error *error) {
     uint64_t begin = now_us();
-    enum heddle_status status = make_value(cache, make, context, out, error);
+    enum heddle_status status = make_value(cache, key, make, context, out, error);
     if (status == HEDDLE_OK)
         keep(cache, key, name, out, now_us() - begin);
     return status;
@@ -189,7 +193,7 @@ enum heddle_status cache_get(struct cache *cache, const struct cache_key *key, c
     entry_name(key->bytes.text, key->bytes.length, name);
     *out_found = find(cache, key, name, out);
     if (!*out_found && !keeps(cache))
-        return make_value(cache, make, context, out, error);
+        return make_value(cache, key, make, context, out, error);
     enum heddle_status status = HEDDLE_OK;
     if (!*out_found) {
         if (lock_open(&lock, cache->folder, entry_place(key->bytes.text, key->bytes.length)))
@@ -198,8 +202,10 @@ enum heddle_status cache_get(struct cache *cache, const struct cache_key *key, c
             status = make_and_keep(cache, key, name, make, context, out, error);
         lock_close(&lock);
     }
-    if (*out_found)
+    if (*out_found) {
         atomic_fetch_add(&cache->found, 1);
+        log_line(HEDDLE_LOG_INFO, "found %s in the cache", key->label.text);
+    }
     return status;
 }
 
@@ -209,7 +215,7 @@ enum heddle_status cache_renew(struct cache *cache, const struct cache_key *key,
     char name[ENTRY_NAME_ROOM];
     atomic_fetch_sub(&cache->found, 1); // it was no use
     if (!keeps(cache))
-        return make_value(cache, make, context, out, error);
+        return make_value(cache, key, make, context, out, error);
     entry_name(key->bytes.text, key->bytes.length, name);
     return make_and_keep(cache, key, name, make, context, out, error);
 }

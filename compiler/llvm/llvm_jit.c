@@ -4,6 +4,8 @@
 // the same object is what compiler/cache keeps.
 #include "compiler/llvm/llvm_jit.h"
 
+#include "compiler/base/log.h"
+
 #include <llvm-c/LLJIT.h>
 #include <stdlib.h>
 
@@ -78,8 +80,11 @@ enum heddle_status llvm_unit_load(struct llvm_unit *unit, const char *object, si
     if (unit->module)
         LLVMDisposeModule(unit->module);
     unit->module = NULL;
-    return link_object(unit, LLVMCreateMemoryBufferWithMemoryRangeCopy(object, bytes, "heddle"),
-                       error);
+    struct stage stage = stage_begin("link");
+    enum heddle_status status = link_object(
+        unit, LLVMCreateMemoryBufferWithMemoryRangeCopy(object, bytes, "heddle"), error);
+    stage_end(&stage);
+    return status;
 }
 
 enum heddle_status llvm_unit_jit(struct llvm_unit *unit, struct error *error) {

@@ -14,6 +14,8 @@ enum heddle_status llvm_status(struct llvm_unit *unit, struct LLVMOpaqueError *f
 enum heddle_status llvm_emit(struct llvm_unit *unit, LLVMModuleRef module, LLVMCodeGenFileType type,
                              const char *what, LLVMMemoryBufferRef *out_buffer,
                              struct error *error);
+// Dumps the IR, and with HEDDLE_DEBUG=verify looks whether it is still sound.
+enum heddle_status llvm_run_passes(struct llvm_unit *unit, const char *passes, struct error *error);
 // Whether the usual passes would take minutes over a function of the module.
 bool llvm_has_large_function(LLVMModuleRef module);
 void llvm_jit_destroy(struct llvm_jit *jit); // NULL is fine

@@ -97,19 +97,11 @@ static const char LINKED_PIPELINE[] =
     "instcombine<max-iterations=1;no-verify-fixpoint>,simplifycfg,adce)";
 static const char LARGE_PIPELINE[] = "globaldce,function(sroa,adce)"; // see llvm_unit_optimize
 
-static enum heddle_status run_passes(struct llvm_unit *unit, const char *passes,
-                                     struct error *error) {
-    LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    LLVMErrorRef failure = LLVMRunPasses(unit->module, passes, unit->machine, options);
-    LLVMDisposePassBuilderOptions(options);
-    return llvm_status(unit, failure, "optimisation", error);
-}
-
 enum heddle_status llvm_unit_optimize_nvptx(struct llvm_unit *unit, struct error *error) {
-    return run_passes(unit, PIPELINE, error);
+    return llvm_run_passes(unit, PIPELINE, error);
 }
 
 enum heddle_status llvm_unit_optimize_linked(struct llvm_unit *unit, struct error *error) {
     bool large = llvm_has_large_function(unit->module);
-    return run_passes(unit, large ? LARGE_PIPELINE : LINKED_PIPELINE, error);
+    return llvm_run_passes(unit, large ? LARGE_PIPELINE : LINKED_PIPELINE, error);
 }

@@ -5,6 +5,9 @@
 // unit->messages, so that a failure's status carries LLVM's own words. Nothing is global but the
 // one-time registration of the target.
 #include "compiler/llvm/llvm_unit.h"
+
+#include "compiler/base/debug.h"
+#include "compiler/base/log.h"
 #include "compiler/llvm/llvm_jit.h"
 
 #include <llvm-c/Analysis.h>
@@ -176,6 +179,14 @@ void llvm_unit_target(const struct llvm_unit *unit, struct strbuf *out) {
     LLVMDisposeMessage(features);
 }
 
+static void dump(struct llvm_unit *unit, const char *end) {
+    if (!(debug_words() & DEBUG_DUMP_LLVM))
+        return;
+    char *text = LLVMPrintModuleToString(unit->module);
+    debug_dump(end, text, strlen(text));
+    LLVMDisposeMessage(text);
+}
+
 enum heddle_status llvm_unit_verify(struct llvm_unit *unit, struct error *error) {
     char *message = NULL;
     bool broken = LLVMVerifyModule(unit->module, LLVMReturnStatusAction, &message);
@@ -211,12 +222,23 @@ bool llvm_has_large_function(LLVMModuleRef module) {
     return false;
 }
 
-enum heddle_status llvm_unit_optimize(struct llvm_unit *unit, struct error *error) {
+enum heddle_status llvm_run_passes(struct llvm_unit *unit, const char *passes,
+                                   struct error *error) {
+    dump(unit, "emitted.ll");
+    struct stage stage = stage_begin("optimise");
     LLVMPassBuilderOptionsRef options = LLVMCreatePassBuilderOptions();
-    const char *passes = llvm_has_large_function(unit->module) ? LARGE_PIPELINE : PIPELINE;
     LLVMErrorRef failure = LLVMRunPasses(unit->module, passes, unit->machine, options);
     LLVMDisposePassBuilderOptions(options);
-    return llvm_status(unit, failure, "optimisation", error);
+    enum heddle_status status = llvm_status(unit, failure, "optimisation", error);
+    stage_end(&stage);
+    dump(unit, "optimised.ll");
+    return status == HEDDLE_OK && debug_words() & DEBUG_VERIFY ? llvm_unit_verify(unit, error)
+                                                               : status;
+}
+
+enum heddle_status llvm_unit_optimize(struct llvm_unit *unit, struct error *error) {
+    return llvm_run_passes(unit, llvm_has_large_function(unit->module) ? LARGE_PIPELINE : PIPELINE,
+                           error);
 }
 
 enum heddle_status llvm_status(struct llvm_unit *unit, struct LLVMOpaqueError *failure,
@@ -254,6 +276,9 @@ enum heddle_status llvm_unit_assembly(struct llvm_unit *unit, struct strbuf *out
     LLVMDisposeModule(copy);
     if (!status) {
         strbuf_add(out, LLVMGetBufferStart(buffer), LLVMGetBufferSize(buffer));
+        if (debug_words() & DEBUG_DUMP_LLVM)
+            debug_dump(unit->on_gpu ? "ptx" : "s", LLVMGetBufferStart(buffer),
+                       LLVMGetBufferSize(buffer));
         LLVMDisposeMemoryBuffer(buffer);
     }
     return status;
@@ -264,7 +289,11 @@ enum heddle_status llvm_emit(struct llvm_unit *unit, LLVMModuleRef module, LLVMC
                              struct error *error) {
     char *message = NULL;
     *out_buffer = NULL;
-    if (LLVMTargetMachineEmitToMemoryBuffer(unit->machine, module, type, &message, out_buffer)) {
+    struct stage stage = stage_begin("codegen");
+    bool failed =
+        LLVMTargetMachineEmitToMemoryBuffer(unit->machine, module, type, &message, out_buffer);
+    stage_end(&stage);
+    if (failed) {
         enum heddle_status status =
             error_set(error, HEDDLE_INTERNAL, "LLVM, %s: %s", what, message ? message : "failed");
         LLVMDisposeMessage(message);

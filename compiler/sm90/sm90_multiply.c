@@ -82,9 +82,12 @@ static void add_multiply(struct sm90_emit *e, struct strbuf *text, int columns) 
 
 static LLVMValueRef run_block(struct sm90_emit *e, LLVMTypeRef type, struct strbuf *text,
                               struct strbuf *constraints, LLVMValueRef *args, int count) {
-    LLVMValueRef all = sm90_asm(e, type, text->text, constraints->text, args, count);
+    bool whole = !text->failed && !constraints->failed;
+    LLVMValueRef all = whole ? sm90_asm(e, type, text->text, constraints->text, args, count) : NULL;
     strbuf_finish(text);
     strbuf_finish(constraints);
+    if (!whole)
+        arena_alloc(e->arena, SIZE_MAX); // escapes, as all do that memory fails
     return all;
 }
 

@@ -12,7 +12,7 @@ copied. A call that fails raises HeddleError with the library's message. The str
 of runtime/include/heddle.h, field by field; the library refuses structs of another size.
 """
 import ctypes
-from ctypes import (POINTER, Structure, byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_void_p,
+from ctypes import (CFUNCTYPE, POINTER, Structure, byref, c_char_p, c_double, c_int, c_int64, c_size_t, c_void_p,
                     sizeof)
 from dataclasses import dataclass, field
 
@@ -20,6 +20,7 @@ CPU, CUDA = 1, 2                # enum heddle_target
 F32, F16, BF16 = 0, 1, 2        # enum heddle_dtype
 DTYPES = {"fp32": F32, "fp16": F16, "bf16": BF16}
 INT32, INT64, FLOAT32 = 0, 1, 2  # enum heddle_element
+WARNING, INFO, TRACE = 1, 2, 3  # enum heddle_log_level
 
 
 class HeddleError(Exception):
@@ -28,9 +29,13 @@ class HeddleError(Exception):
 
 # ---- the header's structs -----------------------------------------------------------------------
 
+LogFunction = CFUNCTYPE(None, c_void_p, c_int, c_char_p)
+
+
 class ContextOptions(Structure):
     _fields_ = [("struct_bytes", c_size_t), ("target", c_int), ("threads", c_int),
-                ("import_dirs", POINTER(c_char_p)), ("import_dir_count", c_int)]
+                ("import_dirs", POINTER(c_char_p)), ("import_dir_count", c_int), ("log", LogFunction),
+                ("log_context", c_void_p), ("log_level", c_int)]
 
 
 class Assignment(Structure):
@@ -63,7 +68,17 @@ class ProblemStruct(Structure):
 class PlanInfo(Structure):
     _fields_ = [("struct_bytes", c_size_t), ("queries", c_int64), ("keys", c_int64),
                 ("computed_pairs", c_int64), ("plan_bytes", c_int64), ("plan_ms", c_double),
-                ("compile_ms", c_double), ("tuned", c_int)]
+                ("compile_ms", c_double), ("tuned", c_int), ("workspace_bytes", c_int64),
+                ("cached", c_int)]
+
+
+class Lists(Structure):
+    _fields_ = [("struct_bytes", c_size_t), ("lists", c_int64), ("merged", c_int64),
+                ("computed_pairs", c_int64), ("clamped_inputs", c_int64)]
+
+
+class RunOptions(Structure):
+    _fields_ = [("struct_bytes", c_size_t), ("workspace", c_void_p), ("workspace_bytes", c_int64)]
 
 
 class TensorStruct(Structure):
@@ -106,7 +121,8 @@ class Problem:
     dtype: int = F32
     scale: float = 0.0          # 0: 1/sqrt(dim)
     params: dict = field(default_factory=dict)      # numbers, or lists with one for each head
-    inputs: dict = field(default_factory=dict)      # NumPy arrays: int32, int64, float32
+    inputs: dict = field(default_factory=dict)      # arrays or tensors: int32, int64, float32
+    ranges: dict = field(default_factory=dict)      # of inputs that Plan.replan brings: (least, greatest)
     tuned: bool = False         # in the boxes that `heddle run --tune` found, where it did
 
 
@@ -120,6 +136,9 @@ class Heddle:
                                  POINTER(c_void_p)],
         "heddle_plan_create": [c_void_p, c_void_p, POINTER(ProblemStruct), POINTER(c_void_p)],
         "heddle_run": [c_void_p, POINTER(Tensors), c_void_p],
+        "heddle_run_with": [c_void_p, POINTER(Tensors), POINTER(RunOptions), c_void_p],
+        "heddle_replan": [c_void_p, POINTER(Input), c_int, c_void_p],
+        "heddle_plan_lists": [c_void_p, c_void_p, POINTER(Lists)],
     }
 
     def __init__(self, path):
@@ -144,8 +163,9 @@ class Heddle:
             message = self.lib.heddle_last_error().decode(errors="replace")
             raise HeddleError(f"{name}: {message}")
 
-    def context(self, target, threads=0):
-        return Context(self, target, threads)
+    def context(self, target, threads=0, log=None, log_level=INFO):
+        """log: gets the level and the message of what calls have to tell; None: nobody does."""
+        return Context(self, target, threads, log, log_level)
 
 
 class Owned:
@@ -161,9 +181,11 @@ class Owned:
 
 
 class Context(Owned):
-    def __init__(self, heddle, target, threads):
+    def __init__(self, heddle, target, threads, log, log_level):
         super().__init__(heddle, "context")
-        options = ContextOptions(sizeof(ContextOptions), target, threads, None, 0)
+        self.log = LogFunction(lambda _, level, message: log(level, message.decode(errors="replace"))) \
+            if log else LogFunction()       # lives as long as the context, which calls it
+        options = ContextOptions(sizeof(ContextOptions), target, threads, None, 0, self.log, None, log_level)
         heddle.check(heddle.lib.heddle_context_create(byref(options), byref(self.handle)))
 
     def load(self, path, name=None, consts=None):
@@ -195,19 +217,38 @@ class Plan(Owned):
         self.heddle.lib.heddle_plan_info(self.handle, byref(info))
         return info
 
-    def bind(self, q, k, v, out, lse=None, stream=None):
-        """The run as a function without arguments, which only calls the library: for timing."""
+    def bind(self, q, k, v, out, lse=None, stream=None, workspace=None):
+        """The run as a function without arguments, which only calls the library: for timing.
+
+        workspace: a tensor or array of info().workspace_bytes, zeros at first, so that runs of the plan
+        may be in flight at the same time; None: the plan's own.
+        """
         arrays = Tensors(*map(tensor_struct, (q, k, v, out)), address(lse) if lse is not None else None)
-        pointer, run, check, handle = byref(arrays), self.heddle.lib.heddle_run, self.heddle.check, \
-            self.handle
+        options = RunOptions(sizeof(RunOptions))
+        if workspace is not None:
+            options.workspace, options.workspace_bytes = address(workspace), workspace.nbytes
+        pointer, more, check, handle = byref(arrays), byref(options), self.heddle.check, self.handle
+        run = self.heddle.lib.heddle_run_with
 
         def call():
-            check(run(handle, pointer, stream))
-        call.keeps = (self, arrays, q, k, v, out, lse)      # alive while the function is
+            check(run(handle, pointer, more, stream))
+        call.keeps = (self, arrays, options, q, k, v, out, lse, workspace)  # alive while the function is
         return call
 
-    def run(self, q, k, v, out, lse=None, stream=None):
-        self.bind(q, k, v, out, lse, stream)()
+    def run(self, q, k, v, out, lse=None, stream=None, workspace=None):
+        self.bind(q, k, v, out, lse, stream, workspace)()
+
+    def replan(self, inputs, stream=None):
+        """New contents of inputs, tensors in the GPU's memory, from which it makes the lists again."""
+        given = [input_struct(name, array) for name, array in inputs.items()]
+        self.heddle.check(self.heddle.lib.heddle_replan(self.handle, (Input * len(given))(*given), len(given),
+                                                        stream))
+
+    def lists(self, stream=None):
+        """What became of the lists; waits for the stream."""
+        lists = Lists(sizeof(Lists))
+        self.heddle.check(self.heddle.lib.heddle_plan_lists(self.handle, stream, byref(lists)))
+        return lists
 
 
 # ---- arguments ----------------------------------------------------------------------------------
@@ -225,20 +266,22 @@ def param_struct(name, value):
     return Param(name.encode(), len(values), (c_int64 * len(values))(*values), None)
 
 
-def input_struct(name, array):
+def input_struct(name, array, least_and_greatest=None):
     elements = {"int32": INT32, "int64": INT64, "float32": FLOAT32}
-    kind = str(array.dtype)
+    kind = str(array.dtype).removeprefix("torch.")
     if kind not in elements:
         raise HeddleError(f"input {name}: elements are int32, int64 or float32, not {kind}")
-    if not array.flags.c_contiguous or array.ndim > 4:
+    contiguous = array.is_contiguous() if hasattr(array, "data_ptr") else array.flags.c_contiguous
+    if not contiguous or array.ndim > 4:
         raise HeddleError(f"input {name}: a contiguous array of at most 4 dimensions")
-    shape = (c_int64 * 4)(*array.shape)
-    return Input(name.encode(), array.ctypes.data, elements[kind], array.ndim, shape)
+    return Input(name.encode(), address(array), elements[kind], array.ndim, (c_int64 * 4)(*array.shape),
+                 getattr(array, "is_cuda", False),
+                 (c_double * 2)(*least_and_greatest) if least_and_greatest else None)
 
 
 def problem_struct(problem):
     params = [param_struct(name, value) for name, value in problem.params.items()]
-    inputs = [input_struct(name, array) for name, array in problem.inputs.items()]
+    inputs = [input_struct(name, array, problem.ranges.get(name)) for name, array in problem.inputs.items()]
     return ProblemStruct(
         struct_bytes=sizeof(ProblemStruct), sizes=(c_int64 * 3)(*problem.sizes),
         queries=problem.queries, batch=problem.batch, heads=problem.heads,

@@ -49,8 +49,9 @@ def load(device_type, index, pattern, consts):
 # ---- plans --------------------------------------------------------------------------------------
 
 class Plans(threading.local):
-    """Plans of this thread, by what they are made for. One run of a plan may be in flight at a time,
-    so the stream belongs to the key. They stay until clear()."""
+    """Plans of this thread, by what they are made for, with the contents of the inputs that they were
+    made from. One run of a plan may be in flight at a time, so the stream belongs to the key. They stay
+    until clear()."""
 
     def __init__(self):
         self.made = {}
@@ -95,30 +96,62 @@ def params_of(text):
             for name, said in (item.split("=") for item in text.split())}
 
 
-def make_plan(q, k, spec, inputs):
+def refuse_capturing(q):
+    if q.is_cuda and torch.cuda.is_current_stream_capturing():
+        raise HeddleError("no plan for the capturing stream yet: attend once on it before capturing, "
+                          "and capture by torch.cuda.graph(graph, stream=it)")
+
+
+def make_plan(q, k, spec, inputs, ranges):
     device = q.device.type, q.device.index
     batch, heads, queries, dim = q.shape
-    pattern = load(*device, spec.pattern, spec.consts)
-    # The plan keeps a copy of inputs. This module reads them from the host's memory.
-    arrays = {name: tensor.contiguous().cpu().numpy() for name, tensor in zip(spec.input_names.split(), inputs)}
-    return context(*device).plan(pattern, Problem(
+    refuse_capturing(q)
+    if q.is_cuda and inputs:        # the plan reads them in no stream
+        torch.cuda.current_stream(q.device).synchronize()
+    return context(*device).plan(load(*device, spec.pattern, spec.consts), Problem(
         sizes=spec.sizes, heads=heads, kv_heads=k.shape[1], dim=dim, batch=batch,
         queries=queries, dtype=DTYPES[q.dtype], scale=spec.scale,
-        params=params_of(spec.params), inputs=arrays))
+        params=params_of(spec.params), inputs=inputs, ranges=ranges))
+
+
+def widest(tensor):
+    """Every value that an input may ever hold."""
+    limits = torch.finfo(torch.float32) if tensor.is_floating_point() else torch.iinfo(torch.int32)
+    return limits.min, limits.max
+
+
+def make_changing(q, k, spec, inputs):
+    """A plan whose inputs the GPU may change later, or None: an input set, whose lists are the host's,
+    or a pattern that is not defined for every value (it takes an input for an index, say)."""
+    refuse_capturing(q)
+    try:
+        plan = make_plan(q, k, spec, inputs, {name: widest(tensor) for name, tensor in inputs.items()})
+        plan.replan(inputs, stream_of(q))
+        return plan
+    except HeddleError:
+        return None
 
 
 def plan_for(q, k, spec, inputs):
-    """From the thread's plans; inputs bring their contents, so a problem with inputs is planned anew.
-    Making a plan waits for the GPU, so it cannot be captured in a graph."""
-    if inputs:
-        return make_plan(q, k, spec, inputs)
-    key = (spec, q.shape, k.shape[1], q.dtype, q.device, stream_of(q))
-    if key not in PLANS.made:
-        if q.is_cuda and torch.cuda.is_current_stream_capturing():
-            raise HeddleError("no plan for the capturing stream yet: attend once on it before capturing, "
-                              "and capture by torch.cuda.graph(graph, stream=it)")
-        PLANS.made[key] = make_plan(q, k, spec, inputs)
-    return PLANS.made[key]
+    """From the thread's plans, and whether it stays there: a plan that does not must not be destroyed
+    before its run has ended. Other contents of inputs are planned by the GPU, in the stream; on the CPU,
+    and where the GPU cannot, by a new plan. Making a plan waits for the GPU, so it cannot be captured in
+    a graph."""
+    inputs = {name: tensor.to(q.device).contiguous() for name, tensor in zip(spec.input_names.split(), inputs)}
+    key = (spec, q.shape, k.shape[1], q.dtype, q.device, stream_of(q),
+           tuple((tensor.shape, tensor.dtype) for tensor in inputs.values()))
+    plan, contents = PLANS.made.get(key, (None, None))
+    if not inputs or not q.is_cuda:
+        if plan is None or any(not torch.equal(contents[name], inputs[name]) for name in inputs):
+            plan = make_plan(q, k, spec, inputs, {})
+            PLANS.made[key] = plan, {name: tensor.clone() for name, tensor in inputs.items()}
+        return plan, True
+    if plan:
+        plan.replan(inputs, stream_of(q))
+    elif key not in PLANS.made:
+        plan = make_changing(q, k, spec, inputs)
+        PLANS.made[key] = plan, None
+    return (plan, True) if plan else (make_plan(q, k, spec, inputs, {}), False)
 
 
 # ---- the operator -------------------------------------------------------------------------------
@@ -142,9 +175,9 @@ def attention_op(q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, inputs: list
     spec = Spec(pattern, tuple(sizes), params, consts, input_names, scale)
     check(q, k, v, spec)
     out, lse = torch.empty_like(q), q.new_empty(q.shape[:3], dtype=torch.float32)
-    plan = plan_for(q, k, spec, inputs)
+    plan, stays = plan_for(q, k, spec, inputs)
     plan.run(q, k, v, out, lse, stream_of(q))
-    if inputs and q.is_cuda:        # the plan ends with this call, so its run must have ended
+    if not stays:
         torch.cuda.current_stream(q.device).synchronize()
     return out, lse
 

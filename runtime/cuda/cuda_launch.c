@@ -112,7 +112,7 @@ static enum heddle_status launch(struct cuda_plan *c, CUstream stream, struct er
 }
 
 enum heddle_status cuda_plan_run(struct cuda_plan *c, const struct heddle_tensors *tensors,
-                                 CUstream stream, struct error *error) {
+                                 CUdeviceptr workspace, CUstream stream, struct error *error) {
     struct sm90_args *args = (struct sm90_args *)(void *)c->args;
     struct run_view views[RUN_TENSORS];
     enum heddle_status status = check_all(c->plan, tensors, views, error);
@@ -121,7 +121,8 @@ enum heddle_status cuda_plan_run(struct cuda_plan *c, const struct heddle_tensor
     if (status != HEDDLE_OK)
         return status;
     place_results(c->plan, &views[RUN_O].tensor, tensors->lse, args);
-    status = cuda_maps_place(c, views, args, stream, error);
+    args->queue = workspace ? workspace : c->queue;
+    status = cuda_maps_place(c, views, workspace, stream, error);
     if (status == HEDDLE_OK)
         status = cuda_pool_run(c, views, stream, error);
     if (status == HEDDLE_OK)

@@ -18,6 +18,7 @@ enum {
     PLACED_SETS = 7, // by one launch: a kernel's parameters hold 4096 bytes
     PLACED_BYTES = PLACED_SETS * SET_BYTES,
     MOST_SETS = 1 << 20,
+    QUEUE_BYTES = 128, // of a workspace, before the maps, which are aligned to that
 };
 
 // PLACED_BYTES and the number of threads are literals in it. The fence makes what was written here
@@ -54,8 +55,11 @@ static int64_t set_count(const struct cuda_plan *c) {
 
 // ---- room ---------------------------------------------------------------------------------------
 
-enum heddle_status cuda_maps_create(struct cuda_plan *c, struct sm90_args *args,
-                                    struct error *error) {
+int64_t cuda_workspace_bytes(const struct cuda_plan *c) {
+    return QUEUE_BYTES + (set_count(c) > 1 ? set_count(c) * SET_BYTES : 0);
+}
+
+enum heddle_status cuda_maps_create(struct cuda_plan *c, struct error *error) {
     const struct cuda_api *api = c->device->api;
     const int64_t *d = c->plan->launch.dilation;
     int64_t sets = set_count(c);
@@ -63,14 +67,12 @@ enum heddle_status cuda_maps_create(struct cuda_plan *c, struct sm90_args *args,
     if (d[0] > MOST_SETS || d[1] > MOST_SETS || d[2] > MOST_SETS || sets > MOST_SETS)
         return error_set(error, HEDDLE_LIMIT, "dilations and batches make too many tensor maps");
     c->host_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes);
-    c->placed_maps = ARENA_ARRAY(&c->arena, unsigned char, bytes);
     if (sets == 1)
         return HEDDLE_OK;
     enum heddle_status status =
         cuda_kernel_load(c->device, PLACE_PTX, "heddle_place_maps", 0, &c->place_maps, error);
     if (status == HEDDLE_OK)
         status = cuda_status(api, api->MemAlloc(&c->maps, bytes), "tensor maps on the GPU", error);
-    args->more_maps = c->maps;
     return status;
 }
 
@@ -212,16 +214,43 @@ static enum heddle_status encode_all(struct cuda_plan *c, const struct run_view 
     return HEDDLE_OK;
 }
 
+// Tensors come again and again: what was encoded for the run before is then used as it is.
+static bool is_encoded(const struct cuda_plan *c, const struct run_view *views) {
+    bool same = c->encoded;
+    for (int i = 0; i < RUN_TENSORS && same; i++) {
+        const struct abi_tensor *a = &c->encoded_of[i], *b = &views[i].tensor;
+        same = a->data == b->data && a->batch_stride == b->batch_stride &&
+               a->head_stride == b->head_stride && a->token_stride == b->token_stride;
+    }
+    return same; // dim strides are 1
+}
+
+static enum heddle_status find_maps(struct cuda_plan *c, const struct run_view *views,
+                                    struct sm90_args *args, struct error *error) {
+    if (is_encoded(c, views))
+        return HEDDLE_OK;
+    c->encoded = c->placed = false;
+    args->o_mapped = can_store(c, &views[RUN_O]);
+    enum heddle_status status = encode_all(c, views, args->o_mapped ? RUN_TENSORS : RUN_O, error);
+    if (status != HEDDLE_OK)
+        return status;
+    memcpy(args->maps, c->host_maps, sizeof args->maps);
+    for (int i = 0; i < RUN_TENSORS; i++)
+        c->encoded_of[i] = views[i].tensor;
+    c->encoded = true;
+    return HEDDLE_OK;
+}
+
 // ---- placing ------------------------------------------------------------------------------------
 
-static enum heddle_status launch_place(struct cuda_plan *c, int64_t first_set, CUstream stream,
-                                       struct error *error) {
+static enum heddle_status launch_place(struct cuda_plan *c, CUdeviceptr all, int64_t first_set,
+                                       CUstream stream, struct error *error) {
     const struct cuda_api *api = c->device->api;
     unsigned char maps[PLACED_BYTES] = {0};
     int64_t sets = set_count(c) - first_set;
     sets = sets < PLACED_SETS ? sets : PLACED_SETS;
     memcpy(maps, c->host_maps + first_set * SET_BYTES, (size_t)(sets * SET_BYTES));
-    uint64_t to = c->maps + (uint64_t)(first_set * SET_BYTES);
+    uint64_t to = all + (uint64_t)(first_set * SET_BYTES);
     uint32_t words = (uint32_t)(sets * SET_BYTES / 4);
     void *params[] = {maps, &to, &words};
     CUresult result = api->LaunchKernel(c->place_maps.function, 1, 1, 1, PLACED_BYTES / 4, 1, 1, 0,
@@ -229,37 +258,37 @@ static enum heddle_status launch_place(struct cuda_plan *c, int64_t first_set, C
     return cuda_status(api, result, "placing tensor maps", error);
 }
 
-// Does the device's memory hold these maps already, when what is queued before has run? Nobody
-// knows any more once a run was captured: the graph puts its own maps there whenever it is
-// replayed.
-static enum heddle_status find_placed(struct cuda_plan *c, CUstream stream, bool *out_placed,
-                                      struct error *error) {
+static enum heddle_status place_all(struct cuda_plan *c, CUdeviceptr to, CUstream stream,
+                                    struct error *error) {
+    enum heddle_status status = HEDDLE_OK;
+    for (int64_t set = 0; set < set_count(c) && status == HEDDLE_OK; set += PLACED_SETS)
+        status = launch_place(c, to, set, stream, error);
+    return status;
+}
+
+// The plan's own memory holds these maps already when what is queued before has run, if they are of
+// the run before. Nobody knows any more once a run was captured: the graph puts its own maps there
+// whenever it is replayed.
+static enum heddle_status place_own(struct cuda_plan *c, CUstream stream, struct error *error) {
     const struct cuda_api *api = c->device->api;
     CUstreamCaptureStatus capture = CU_STREAM_CAPTURE_STATUS_NONE;
     CUresult result = api->StreamIsCapturing(stream, &capture);
+    enum heddle_status status = cuda_status(api, result, "asking about the stream", error);
     c->captured |= capture != CU_STREAM_CAPTURE_STATUS_NONE;
-    *out_placed = c->placed && !c->captured &&
-                  memcmp(c->host_maps, c->placed_maps, (size_t)set_count(c) * SET_BYTES) == 0;
-    return cuda_status(api, result, "asking about the stream", error);
+    if (status != HEDDLE_OK || (c->placed && !c->captured))
+        return status;
+    c->placed = false; // until all of them are
+    status = place_all(c, c->maps, stream, error);
+    c->placed = status == HEDDLE_OK;
+    return status;
 }
 
 enum heddle_status cuda_maps_place(struct cuda_plan *c, const struct run_view *views,
-                                   struct sm90_args *args, CUstream stream, struct error *error) {
-    args->o_mapped = can_store(c, &views[RUN_O]);
-    enum heddle_status status = encode_all(c, views, args->o_mapped ? RUN_TENSORS : RUN_O, error);
-    bool placed = false;
-    if (status != HEDDLE_OK)
+                                   CUdeviceptr workspace, CUstream stream, struct error *error) {
+    struct sm90_args *args = (struct sm90_args *)(void *)c->args;
+    enum heddle_status status = find_maps(c, views, args, error);
+    if (status != HEDDLE_OK || !c->maps)
         return status;
-    memcpy(args->maps, c->host_maps, sizeof args->maps);
-    if (!c->maps)
-        return HEDDLE_OK;
-    status = find_placed(c, stream, &placed, error);
-    if (placed || status != HEDDLE_OK)
-        return status;
-    c->placed = false; // until all of them are
-    for (int64_t set = 0; set < set_count(c) && status == HEDDLE_OK; set += PLACED_SETS)
-        status = launch_place(c, set, stream, error);
-    c->placed = status == HEDDLE_OK;
-    memcpy(c->placed_maps, c->host_maps, (size_t)set_count(c) * SET_BYTES);
-    return status;
+    args->more_maps = workspace ? workspace + QUEUE_BYTES : c->maps;
+    return workspace ? place_all(c, args->more_maps, stream, error) : place_own(c, stream, error);
 }

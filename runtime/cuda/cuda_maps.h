@@ -11,15 +11,16 @@
 // outlive the call, and a graph that is replayed puts back the maps it was captured with.
 
 // Room on both sides; part of making a plan. HEDDLE_LIMIT: too many sets.
-enum heddle_status cuda_maps_create(struct cuda_plan *plan, struct sm90_args *args,
-                                    struct error *error);
+enum heddle_status cuda_maps_create(struct cuda_plan *plan, struct error *error);
 void cuda_maps_destroy(struct cuda_plan *plan); // half made is fine
 
-// Encodes the maps of a run and queues what puts them in place, on `stream`. `views` are those
-// of run_tensors_check, the inputs fit for the engine. HEDDLE_BAD_ARGUMENT: it cannot take their
-// strides. args->o_mapped says whether it can take the output's.
+// Puts the maps of a run into the kernel's parameter (maps, more_maps, o_mapped) and queues what
+// puts them in place, on `stream`: in the workspace, or in the plan's own memory where that is 0.
+// `views` are those of run_tensors_check, the inputs fit for the engine. Maps of the same tensors
+// as those of the run before are not encoded again. HEDDLE_BAD_ARGUMENT: the engine cannot take
+// their strides. args->o_mapped says whether it can take the output's.
 enum heddle_status cuda_maps_place(struct cuda_plan *plan, const struct run_view *views,
-                                   struct sm90_args *args, CUstream stream, struct error *error);
+                                   CUdeviceptr workspace, CUstream stream, struct error *error);
 
 // The map of a pooled copy (compiler/pool/pool_rows.h) of `groups` rows a head, each with room for
 // `row_elems`, for tiles of keys of the plan, whose basis has one axis. 128 bytes.

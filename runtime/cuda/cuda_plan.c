@@ -1,5 +1,6 @@
 #include "runtime/cuda/cuda_plan.h"
 
+#include "compiler/base/log.h"
 #include "compiler/pipeline.h"
 #include "runtime/cuda/cuda_lists.h"
 #include "runtime/cuda/cuda_maps.h"
@@ -187,10 +188,9 @@ static enum heddle_status upload_arrays(struct cuda_plan *c, struct error *error
     return status;
 }
 
-static enum heddle_status make_queue(struct cuda_plan *c, struct sm90_args *args,
-                                     struct error *error) {
+static enum heddle_status make_queue(struct cuda_plan *c, struct error *error) {
     static const uint32_t empty[2] = {0, 0};
-    return upload(c, empty, sizeof empty, (CUdeviceptr *)&args->queue, error);
+    return upload(c, empty, sizeof empty, &c->queue, error);
 }
 
 static void fill_scalars(const struct plan *plan, struct sm90_args *args) {
@@ -230,13 +230,13 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
         status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
                                   plan->ptx->shared_bytes, &c->kernel, error);
     if (status == HEDDLE_OK)
-        status = cuda_maps_create(c, args, error);
+        status = cuda_maps_create(c, error);
     if (status == HEDDLE_OK)
         status = upload_heads(c, args, error);
     if (status == HEDDLE_OK)
         status = upload_boxes(c, args, error);
     if (status == HEDDLE_OK)
-        status = make_queue(c, args, error);
+        status = make_queue(c, error);
     if (status == HEDDLE_OK)
         status = upload_tables(c, error);
     if (status == HEDDLE_OK)
@@ -261,12 +261,14 @@ enum heddle_status cuda_plan_create(const struct cuda_device *device, const stru
     arena_init(&c->arena, (size_t)1 << 40);
     enum heddle_status status = cuda_device_enter(device, error);
     if (status == HEDDLE_OK) {
+        struct stage stage = stage_begin("load, upload");
         status = fill(c, error);
         // Copies from ordinary memory go through the driver's own and may still be under way: a run
         // on a stream that does not wait for the default one would overtake them.
         if (status == HEDDLE_OK)
             status = cuda_status(device->api, device->api->StreamSynchronize(NULL),
                                  "uploading the plan", error);
+        stage_end(&stage);
         cuda_device_leave(device);
     }
     c->load_ms = now_ms() - begin;

@@ -5,7 +5,7 @@
 #include "compiler/sm90/sm90_kernel.h"
 #include "runtime/cuda/cuda_memory.h"
 #include "runtime/cuda/module.h"
-#include "runtime/plan.h"
+#include "runtime/run_tensors.h"
 
 struct cuda_plan {
     const struct plan *plan;          // borrowed
@@ -18,14 +18,17 @@ struct cuda_plan {
     CUdeviceptr *tables;          // of parameters; a planner on the GPU reads them too
     // The kernel's parameter but for what tensors decide.
     unsigned char *args;
+    CUdeviceptr queue; // of runs without a workspace: uint32_t[2]
     // Sets of tensor maps (cuda_maps.h): one per residue, times one per batch.
     int64_t residue_sets;
-    unsigned char *host_maps; // of the latest run
-    // When there is more than one set: where the device keeps them, what puts them there, what is
-    // there (if `placed`), and whether some run was captured in a graph.
+    unsigned char *host_maps;                  // of the latest run, if `encoded`
+    struct abi_tensor encoded_of[RUN_TENSORS]; // its tensors
+    bool encoded;
+    // When there is more than one set: where the device keeps those of runs without a workspace,
+    // what puts maps there, whether they are host_maps now, and whether some run was captured in a
+    // graph.
     CUdeviceptr maps;
     struct cuda_kernel place_maps;
-    unsigned char *placed_maps;
     bool placed, captured;
     double load_ms;
 };
@@ -35,6 +38,10 @@ struct cuda_plan {
 enum heddle_status cuda_plan_create(const struct cuda_device *device, const struct plan *plan,
                                     struct cuda_plan **out_plan, struct error *error);
 void cuda_plan_destroy(struct cuda_plan *plan); // NULL is fine
+
+// What a run writes besides its results, as one block of the device's memory that begins with the
+// queue, whatever the plan: zeros before its first run.
+int64_t cuda_workspace_bytes(const struct cuda_plan *plan);
 
 // ---- residues (cuda_plan.c, for the maps) -------------------------------------------------------
 

@@ -62,19 +62,23 @@ static enum heddle_status open_number(int number, struct cuda_device *out, struc
     return status;
 }
 
-// Of the CUDA context that is current in this thread; -1 where there is none.
-static int current_number(int count, struct error *error) {
+// Of the CUDA context that is current in this thread; *out -1 where there is none.
+static enum heddle_status current_number(int count, int *out, struct error *error) {
     const struct cuda_api *api;
     CUcontext context = NULL;
     CUdevice current, device;
-    if (cuda_api_open(NULL, &api, error) != HEDDLE_OK ||
-        api->CtxGetCurrent(&context) != CUDA_SUCCESS || !context ||
-        api->CtxGetDevice(&current) != CUDA_SUCCESS)
-        return -1;
-    for (int i = 0; i < count; i++)
-        if (api->DeviceGet(&device, i) == CUDA_SUCCESS && device == current)
-            return i;
-    return -1;
+    CUresult result;
+    *out = -1;
+    enum heddle_status status = cuda_api_open(NULL, &api, error);
+    if (status != HEDDLE_OK || api->CtxGetCurrent(&context) != CUDA_SUCCESS || !context)
+        return status;
+    result = api->CtxGetDevice(&current);
+    for (int i = 0; i < count && *out < 0 && result == CUDA_SUCCESS; i++) {
+        result = api->DeviceGet(&device, i);
+        if (result == CUDA_SUCCESS && device == current)
+            *out = i;
+    }
+    return cuda_status(api, result, "asking about a GPU", error);
 }
 
 enum heddle_status cuda_device_open(struct cuda_device *out, struct error *error) {
@@ -83,7 +87,9 @@ enum heddle_status cuda_device_open(struct cuda_device *out, struct error *error
     *out = (struct cuda_device){0};
     if (count == 0)
         return status;
-    int current = current_number(count, error);
+    int current;
+    if (current_number(count, &current, error) != HEDDLE_OK)
+        return error->status;
     if (current >= 0)
         return open_number(current, out, error);
     for (int i = 0; i < count && status != HEDDLE_OK; i++)

@@ -1,5 +1,7 @@
 #include "runtime/cuda/module.h"
 
+#include "compiler/base/log.h"
+
 enum { LOG_BYTES = 8192 };
 
 enum heddle_status cuda_module_load(const struct cuda_device *device, const char *ptx,
@@ -8,7 +10,9 @@ enum heddle_status cuda_module_load(const struct cuda_device *device, const char
     CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
     void *values[] = {log, (void *)(uintptr_t)sizeof log};
     CUmodule module = NULL; // what the driver leaves here when it fails is nobody's
+    struct stage stage = stage_begin("assemble");
     CUresult result = device->api->ModuleLoadDataEx(&module, ptx, 2, options, values);
+    stage_end(&stage);
     *out = result == CUDA_SUCCESS ? module : NULL;
     enum heddle_status status = cuda_status(device->api, result, "assembling the kernel", error);
     log[LOG_BYTES - 1] = '\0';

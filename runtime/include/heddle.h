@@ -14,8 +14,9 @@
 //
 // Every function that can fail returns a status; heddle_last_error gives the message of the calling
 // thread's last failure. A call that makes something sets it to NULL when it fails. The library
-// never exits and never prints, and what goes wrong in a call changes no other object. Where
-// nothing else is said, a missing (NULL) pointer is a HEDDLE_BAD_ARGUMENT.
+// never exits, and prints only where HEDDLE_DEBUG in the environment asks for it; what goes wrong
+// in a call changes no other object. Where nothing else is said, a missing (NULL) pointer is a
+// HEDDLE_BAD_ARGUMENT.
 //
 // Ownership: contexts, patterns and plans are destroyed by the caller, what was made from one
 // before it. Everything else that is passed in is the caller's, read during the call only; tensors
@@ -23,9 +24,15 @@
 //
 // Threads: contexts and patterns may be used from many threads at a time; calls that compile for
 // one pattern (loading it, the first plan of a dtype and head dim, on a GPU also of tile shapes)
-// wait for each other. A plan may be used by one thread at a time; two plans run side by side.
-// Destroying an object ends its use: no other thread may be in a call with it. heddle starts
-// threads in heddle_run on the CPU only, and they end with the call.
+// wait for each other. Runs of one plan may be called from many threads at a time: they take turns,
+// unless they bring workspaces (heddle_run_with). Other calls with a plan are for one thread at a
+// time. Destroying an object ends its use: no other thread may be in a call with it.
+//
+// On the CPU a context has threads that help with runs, those of all its plans: they are started
+// when its first plan is made, wait without using a processor, block all signals, and end when it
+// is destroyed. Results do not depend on how many there are. A child of fork may use what its
+// parent made, and starts threads of its own in its first run; no thread may be in a call of heddle
+// while the process forks. (CUDA itself cannot be used in a child when its parent did.)
 //
 // Structs that begin with struct_bytes, their size, get new members at their end in later versions;
 // 0 is then what it was before. So programs built against an older heddle.h work as they did, and
@@ -84,15 +91,33 @@ struct heddle_plan;
 
 // ---- context -------------------------------------------------------------------------------
 
+enum heddle_log_level {
+    HEDDLE_LOG_DEFAULT = 0, // in options: WARNING
+    HEDDLE_LOG_WARNING,     // something is slower or was left out, and the call goes on
+    HEDDLE_LOG_INFO,        // what was made: code, plans, dumps
+    HEDDLE_LOG_TRACE        // each stage of each call, with its time
+};
+// Called in the thread that is in a call of heddle, from several at a time where several are. It
+// calls no function of heddle. `message` is one line without an end, until it returns.
+typedef void (*heddle_log_fn)(void *log_context, enum heddle_log_level level, const char *message);
+
 struct heddle_context_options {
     size_t struct_bytes; // sizeof(struct heddle_context_options)
     // AUTO (default): a GPU where one can be used, else the CPU. CUDA: a GPU or a failure. The GPU
     // is the one whose context is current in the calling thread; where none is, the first that fits
     // (compute capability 9.0, a driver for CUDA 12.3 or later).
     enum heddle_target target;
-    int threads; // worker threads, 0 (default): one per processor this process may use
+    // Threads of a run on the CPU, the calling one among them, 0 (default): one per processor that
+    // this process may use when the context is made.
+    int threads;
     const char *const *import_dirs; // further folders that `import` searches; copied
     int import_dir_count;
+    // Gets what calls with the context and with what was made from it have to tell, besides
+    // failures, which are statuses; NULL (default): nobody. HEDDLE_DEBUG=trace in the environment
+    // makes the level TRACE, and prints to standard error where there is no function.
+    heddle_log_fn log;
+    void *log_context;               // for `log`; borrowed until the context is destroyed
+    enum heddle_log_level log_level; // up to which level
 };
 
 // options NULL: all defaults. On failure *out_context is NULL (and heddle_last_error has the
@@ -235,6 +260,9 @@ struct heddle_plan_info {
     int64_t plan_bytes;     // of the work lists
     double plan_ms, compile_ms; // making the lists; compiling the kernel, 0 where there was one
     int tuned;                  // 1: in boxes that were measured; see heddle_problem
+    int64_t workspace_bytes;    // what a run takes that brings a workspace; see heddle_run_with
+    // 1: nothing was compiled for the pattern since it was loaded; its code was found on disk.
+    int cached;
 };
 // Neither pointer may be NULL. A size that is of no version known here: nothing is written.
 void heddle_plan_info(const struct heddle_plan *plan, struct heddle_plan_info *out_info);
@@ -280,13 +308,40 @@ struct heddle_tensors {
 // nothing, and afterwards reads no memory of the host. It may be captured in a CUDA graph (by a
 // stream that is not the default one): replays read and write the tensors of the captured call,
 // whatever the plan ran on in between. One run of a plan may be in flight at a time, replays
-// included: order runs by a stream or by events, or make a plan for each stream.
+// included: order runs by a stream or by events, or give each stream a workspace (heddle_run_with).
+//
+// Costs. The call allocates nothing and copies nothing but kernel parameters; on a GPU it takes a
+// few microseconds of the host, fewest where tensors are those of the run before. The exception is
+// the first run on the CPU with a dim stride that is not 1, which compiles.
 //
 // HEDDLE_BAD_ARGUMENT: a missing, misaligned or unfit tensor, a stream on the CPU.
 // HEDDLE_DEVICE_ERROR: the driver refused the launch (also for a failure of earlier work).
 // HEDDLE_OUT_OF_MEMORY. HEDDLE_INTERNAL.
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                               void *stream);
+
+// What a run writes besides its results: queue and tensor maps on a GPU, the threads' scratch on
+// the CPU. A plan has one such memory of its own. A run that brings another may be in flight at the
+// same time as others of its plan, and be called from another thread.
+enum { HEDDLE_WORKSPACE_ALIGNMENT = 128 }; // bytes
+
+struct heddle_run_options {
+    size_t struct_bytes; // sizeof(struct heddle_run_options)
+    // Memory where the tensors are (heddle_context_target), aligned to HEDDLE_WORKSPACE_ALIGNMENT,
+    // of heddle_plan_info.workspace_bytes at least; NULL (default), with 0 bytes: the plan's own.
+    // On a GPU all of it is zeros when it is first used, and afterwards only runs write to it. It
+    // may serve several plans, and belongs to one run in flight: replays of a graph that captured
+    // a run use that run's.
+    void *workspace;
+    int64_t workspace_bytes;
+};
+
+// heddle_run with options; NULL: all defaults. On the CPU a smaller workspace makes the run use
+// fewer threads, down to one; where the dim stride of a tensor is not 1 each thread takes more than
+// workspace_bytes counts with. HEDDLE_BAD_ARGUMENT: also a workspace that is misaligned or too
+// small (the message says what is needed).
+enum heddle_status heddle_run_with(struct heddle_plan *plan, const struct heddle_tensors *tensors,
+                                   const struct heddle_run_options *options, void *stream);
 
 // ---- planning again ------------------------------------------------------------------------
 
@@ -302,7 +357,9 @@ enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tens
 //
 // Streams. As heddle_run: the call queues work on `stream`, waits for nothing, and afterwards reads
 // no memory of the host. It may be captured in a CUDA graph, together with runs: a replay reads
-// what `data` holds by then. It counts as a run: one in flight per plan.
+// what `data` holds by then. The lists are the plan's, and every run reads them: no other replan
+// and no run of the plan, with a workspace or not, may be in flight at the same time. Two chains of
+// replans and runs side by side take two plans.
 //
 // Two things cannot be known before the GPU has seen the contents, and are no failures of the call;
 // heddle_plan_lists tells. A list that needs more runs than it has room for (twice what lists took

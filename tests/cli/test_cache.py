@@ -2,6 +2,7 @@
 
 Usage: test_cache.py HEDDLE
 """
+import json
 import os
 import random
 import re
@@ -162,6 +163,18 @@ def test_no_place(cli):
             del os.environ[name]
 
 
+def test_trace(cli):
+    """HEDDLE_DEBUG=trace of the program: each stage on standard error, and results as ever."""
+    use_cache(cli)
+    for expected in (("emit", "codegen", "compiled cpu-kernel"), ("bind", "link", "found cpu-kernel")):
+        os.environ["HEDDLE_DEBUG"] = "trace"
+        try:
+            out, said = cli.call(*RUN, "--json")
+        finally:
+            del os.environ["HEDDLE_DEBUG"]
+        assert json.loads(out) and all("heddle: " + words in str(said) for words in expected), said
+
+
 def test_limit(cli):
     use_cache(cli)
     cli.out(*RUN)
@@ -264,16 +277,16 @@ def test_archives(cli):
 
 
 def test_environment_is_documented(cli):
-    """Every variable that the program reads has its line in docs/environment.md."""
+    """Every variable that the sources read has its line in docs/environment.md."""
     read = set()
-    for folder in ("compiler", "dsl", "runtime", "cli"):
+    for folder in ("compiler", "dsl", "runtime", "cli", "examples"):
         for where, _, names in os.walk(os.path.join(DOCS, folder)):
             for name in names:
-                if name.endswith((".c", ".h")):
+                if name.endswith((".c", ".h", ".py")):
                     with open(os.path.join(where, name), encoding="utf-8") as file:
-                        read.update(re.findall(r'(?:getenv|set_variable)\("(\w+)"\)', file.read()))
+                        read.update(re.findall(r'(?:getenv|set_variable|environ\.get)\("(\w+)"', file.read()))
     with open(os.path.join(DOCS, "docs", "environment.md"), encoding="utf-8") as file:
-        listed = set(re.findall(r"^\| `(\w+)`", file.read(), re.M))
+        listed = set(re.findall(r"^\| `([A-Z_0-9]+)`", file.read(), re.M))
     assert read and read <= listed, read - listed
     assert listed <= read, listed - read
 

@@ -39,6 +39,11 @@ static struct {
     CUresult result;
     const char *failed;
 } failing;
+static struct {
+    bool on;
+    size_t length;
+    char text[4096];
+} record;
 static char ATTENTION[] = "the attention kernel", PLACE[] = "the tensor maps' kernel";
 static char PLANNER[] = "one of the planner's kernels";
 static struct fake_cuda_held held;
@@ -50,6 +55,15 @@ FAKE void fake_cuda_fail(int64_t n, CUresult result) {
     failing.fail_at = n;
     failing.result = result;
     failing.failed = NULL;
+}
+FAKE void fake_cuda_record(void) {
+    record.on = true;
+    record.length = 0;
+    record.text[0] = '\0';
+}
+FAKE const char *fake_cuda_recorded(void) {
+    record.on = false;
+    return record.text;
 }
 FAKE const char *fake_cuda_failed(void) {
     return failing.failed;
@@ -88,6 +102,8 @@ __attribute__((destructor)) static void note_held(void) {
 // Counts a call; what it gives.
 static CUresult called(const char *name) {
     char text[64];
+    if (record.on && record.length + strlen(name) + 2 < sizeof record.text)
+        record.length += (size_t)sprintf(record.text + record.length, "%s ", name);
     if (++failing.calls != failing.fail_at)
         return CUDA_SUCCESS;
     failing.failed = name;

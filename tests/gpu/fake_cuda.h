@@ -15,6 +15,11 @@ void fake_cuda_fail(int64_t n, CUresult result);
 // The call that failed since, by its name in cuda_api.def; NULL: the n-th was not reached.
 const char *fake_cuda_failed(void);
 
+// The calls since fake_cuda_record, by their names in cuda_api.def, each with a space after it; the
+// text is good until the next call of the driver.
+void fake_cuda_record(void);
+const char *fake_cuda_recorded(void);
+
 struct fake_cuda_held { // taken and not given back
     int64_t memory, modules, contexts, pushes, events;
 };

@@ -93,7 +93,7 @@ static bool run_on_cpu(struct rig *rig, struct verdict *verdict) {
                                            .o = {rig->expected, {0}},
                                            .lse = rig->expected_lse};
     struct error error = {0};
-    if (plan_run(rig->cpu, &tensors, 0, &error) == HEDDLE_OK)
+    if (plan_run_once(rig->cpu, &tensors, 0, &error) == HEDDLE_OK)
         return true;
     verdict_fail(verdict, "the CPU's run: %s", error_text(&error));
     error_finish(&error);
@@ -205,12 +205,18 @@ static bool same_bits(const struct rig *rig, const void *o, const float *lse, bo
     return true;
 }
 
-bool rig_queue(const struct rig *rig, const struct layout *layout, CUstream stream,
-               struct verdict *verdict) {
+bool rig_queue_with(const struct rig *rig, const struct layout *layout,
+                    const struct heddle_run_options *options, CUstream stream,
+                    struct verdict *verdict) {
     struct heddle_tensors tensors = layout_tensors(layout, false);
-    if (heddle_run(rig->plan, &tensors, stream) == HEDDLE_OK)
+    if (heddle_run_with(rig->plan, &tensors, options, stream) == HEDDLE_OK)
         return true;
     return verdict_fail(verdict, "heddle_run: %s", heddle_last_error());
+}
+
+bool rig_queue(const struct rig *rig, const struct layout *layout, CUstream stream,
+               struct verdict *verdict) {
+    return rig_queue_with(rig, layout, NULL, stream, verdict);
 }
 
 static bool judge(struct rig *rig, const struct layout *layout, void *o, float *lse,

@@ -41,6 +41,10 @@ void rig_free(struct rig *rig);
 // Queues a run in `layout`, which was filled.
 bool rig_queue(const struct rig *rig, const struct layout *layout, CUstream stream,
                struct verdict *verdict);
+// The same with options, a workspace for instance; NULL: none.
+bool rig_queue_with(const struct rig *rig, const struct layout *layout,
+                    const struct heddle_run_options *options, CUstream stream,
+                    struct verdict *verdict);
 // Fetches and judges it: memory around results untouched; the first trial near the CPU's result and
 // the reference, any other the same bits as the first.
 bool rig_check(struct rig *rig, struct layout *layout, struct verdict *verdict);

@@ -14,7 +14,10 @@ static bool is_right(const std::vector<float> &o) {
 
 int main() {
     enum { HEADS = 2, SIDE = 8, DIM = 64 };
-    heddle_context_options options = {sizeof options, HEDDLE_TARGET_CPU, 0, nullptr, 0};
+    heddle_context_options options = {};
+    options.struct_bytes = sizeof options;
+    options.target = HEDDLE_TARGET_CPU;
+    options.log = [](void *, heddle_log_level, const char *) {};
     heddle_context *context = nullptr;
     heddle_pattern *pattern = nullptr;
     heddle_plan *plan = nullptr;

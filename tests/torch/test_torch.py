@@ -83,6 +83,48 @@ def test_inputs():
         near(out, compare.masked(q, k, v, mask))
 
 
+def documents(q, k, v, length):
+    ids = (torch.arange(TOKENS) // length).to(DEVICE, torch.int32)
+    return heddle_torch.attention(q, k, v, "documents", axes={"i": TOKENS}, inputs={"doc": ids})
+
+
+def test_inputs_are_planned_once():
+    q, k, v = qkv()
+    expected = [documents(q, k, v, length) for length in (100, 37)]
+    plans = [plan for plan, _ in heddle_torch.PLANS.made.values()]
+    assert torch.equal(documents(q, k, v, 37), expected[1])
+    if DEVICE == "cpu":                                         # the same contents: the same plan
+        assert all(a is b for a, (b, _) in zip(plans, heddle_torch.PLANS.made.values(), strict=True))
+    for _ in range(3):
+        for length, right in zip((100, 37), expected):
+            assert float((documents(q, k, v, length) - right).abs().max()) < 0.02
+    if DEVICE == "cuda":                                        # the GPU plans, one plan for all
+        assert [plan for plan, _ in heddle_torch.PLANS.made.values()] == plans
+        stream, graph = torch.cuda.Stream(), torch.cuda.CUDAGraph()
+        ids = (torch.arange(TOKENS) // 100).to(DEVICE, torch.int32)
+        call = lambda: heddle_torch.attention(q, k, v, "documents", axes={"i": TOKENS},
+                                              inputs={"doc": ids})
+        with torch.cuda.stream(stream):
+            call()
+        with torch.cuda.graph(graph, stream=stream):
+            out = call()
+        ids.copy_(torch.arange(TOKENS) // 37)
+        graph.replay()
+        torch.cuda.synchronize()
+        assert float((out - expected[1]).abs().max()) < 0.02
+
+
+def test_input_sets():
+    q, k, v = qkv()
+    at = torch.arange(TOKENS, device=DEVICE)
+    for first in (3, 50):                                       # contents change, the shape does not
+        columns = torch.tensor([[first, first + 7, -1]] * HEADS, dtype=torch.int32, device=DEVICE)
+        out = heddle_torch.attention(q, k, v, "vertical_slash", axes={"i": TOKENS},
+                                     inputs={"columns": columns, "diagonals": torch.zeros_like(columns)})
+        kept = (at[None, :] == first) | (at[None, :] == first + 7) | (at[:, None] == at[None, :])
+        near(out, compare.masked(q, k, v, kept & (at[:, None] >= at[None, :])))
+
+
 def test_declaration():
     q, k, v = qkv()
     packed = torch.stack((q, k, v), dim=3).unbind(3)

@@ -84,7 +84,7 @@ Test(check, wrong_constants_are_wrong_arguments) {
     cr_assert_eq(check_const("c", "inf"), HEDDLE_BAD_ARGUMENT);
     cr_assert_eq(check_const("block", "1"), HEDDLE_PATTERN_ERROR);
     cr_assert(says("too small"), "%s", messages.text);
-    cr_assert(says("block = 1 (from --const)"), "%s", messages.text);
+    cr_assert(says("block = 1 (given)"), "%s", messages.text);
 }
 
 Test(check, the_pattern_is_chosen_by_name_file_or_place) {
