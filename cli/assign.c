@@ -129,6 +129,8 @@ static int64_t index_extent(const struct problem *problem, const struct pattern_
         return problem->spec.sizes[index->axis];
     case INDEX_BLOCKS:
     case INDEX_RANGE:
+    case INDEX_DIM:
+    case INDEX_WIDTH:
         break;
     }
     if (index->kind != INDEX_BLOCKS || index->extent->op != OP_INT || index->extent->payload.i < 1)

@@ -8,16 +8,44 @@ struct expr_names pattern_names(const struct pattern *pattern, struct arena *are
     const char **scalars = ARENA_ARRAY(arena, const char *, (size_t)pattern->scalar_count);
     const char **tables = ARENA_ARRAY(arena, const char *, (size_t)pattern->table_count);
     const char **inputs = ARENA_ARRAY(arena, const char *, (size_t)pattern->input_count);
+    bool *batched = ARENA_ARRAY(arena, bool, (size_t)pattern->input_count);
     const char **maps = ARENA_ARRAY(arena, const char *, (size_t)pattern->map_count);
     for (int i = 0; i < pattern->param_count; i++) {
         const struct pattern_param *param = &pattern->params[i];
         (param->per_head ? tables : scalars)[param->index] = param->name;
     }
-    for (int i = 0; i < pattern->input_count; i++)
+    for (int i = 0; i < pattern->input_count; i++) {
+        const struct pattern_derived *derived = pattern->inputs[i].derived;
         inputs[i] = pattern->inputs[i].name;
+        batched[i] = derived && derived->implicit_batch;
+    }
     for (int i = 0; i < pattern->map_count; i++)
         maps[i] = pattern->maps[i].name;
-    return (struct expr_names){pattern->axes, scalars, tables, inputs, maps, NULL};
+    return (struct expr_names){pattern->axes, scalars, tables, inputs, maps, batched, NULL};
+}
+
+bool pattern_selects(const struct pattern *pattern) {
+    for (int i = 0; i < pattern->input_count; i++)
+        if (pattern->inputs[i].derived)
+            return true;
+    return false;
+}
+
+const struct expr *const *pattern_derived_part(const struct pattern_input *input, int n) {
+    enum { SINGLE = 9 };
+    const struct pattern_derived *d = input->derived;
+    if (!d || n >= SINGLE + 2 * MAX_BANDS + d->width_count)
+        return NULL;
+    if (n >= SINGLE + 2 * MAX_BANDS)
+        return &d->widths[n - SINGLE - 2 * MAX_BANDS].factor;
+    if (n >= SINGLE + MAX_BANDS)
+        return &d->band_step[n - SINGLE - MAX_BANDS];
+    if (n >= SINGLE)
+        return &d->band_share[n - SINGLE];
+    const struct expr *const *const single[SINGLE] = {&d->value, &d->where,  &d->begin,
+                                                      &d->end,   &d->amount, &d->forced,
+                                                      &d->least, &d->most,   &d->reach};
+    return single[n];
 }
 
 // ---- fingerprint -----------------------------------------------------------------------------
@@ -65,6 +93,27 @@ static void add_indices(struct digest *digest, const struct pattern_index *indic
     }
 }
 
+static void add_derived(struct digest *digest, const struct pattern_input *input) {
+    const struct pattern_derived *d = input->derived;
+    const struct expr *const *part;
+    add_word(digest, d != NULL);
+    if (!d)
+        return;
+    add_word(digest, (uint64_t)d->is_select | (uint64_t)d->rows << 1 | (uint64_t)d->softmax << 2 |
+                         (uint64_t)d->implicit_batch << 3 | (uint64_t)d->inclusive << 4 |
+                         (uint64_t)d->mode << 8 | (uint64_t)d->together << 16 |
+                         (uint64_t)d->band_count << 24 | (uint64_t)d->width_count << 32 |
+                         (uint64_t)d->variable << 40 | (uint64_t)d->index_count << 48);
+    for (int i = 0; i < MAX_INDICES; i++)
+        add_word(digest, (uint64_t)d->index_var[i]);
+    for (int i = 0; i < d->band_count; i++)
+        add_word(digest, (uint64_t)d->band_level[i]);
+    for (int i = 0; i < d->width_count; i++)
+        add_word(digest, d->widths[i].input);
+    for (int i = 0; (part = pattern_derived_part(input, i)); i++)
+        add_expr(digest, *part);
+}
+
 static void add_pattern(struct digest *digest, const struct pattern *pattern) {
     add_word(digest, (uint64_t)pattern->axis_count);
     add_word(digest, (uint64_t)pattern->param_count);
@@ -76,6 +125,7 @@ static void add_pattern(struct digest *digest, const struct pattern *pattern) {
     for (int i = 0; i < pattern->input_count; i++) {
         add_word(digest, pattern->inputs[i].type);
         add_indices(digest, pattern->inputs[i].indices, pattern->inputs[i].index_count);
+        add_derived(digest, &pattern->inputs[i]);
     }
     add_word(digest, (uint64_t)pattern->map_count);
     for (int i = 0; i < pattern->map_count; i++) {

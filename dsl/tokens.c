@@ -30,8 +30,8 @@ static const struct reserved {
     {"keep", KEEP, true, false},
     {"score", SCORE, true, false},
     {"segments", SEGMENTS, true, false},
-    {"select", SELECT, true, true},
-    {"stage", STAGE, true, true},
+    {"select", SELECT, true, false},
+    {"stage", STAGE, true, false},
     {"pool", POOL, true, true},
     {"add", ADD, true, true},
     {"branch", BRANCH, true, true},
@@ -215,6 +215,25 @@ static const char *skip_statement(struct parser *parser, bool is_block) {
     }
 }
 
+// Words with a meaning inside of stages and selections only, where no name can stand: after an
+// operand. They stay names everywhere else.
+static int clause_word(const char *text, int previous) {
+    static const struct {
+        const char *text;
+        int token;
+    } words[] = {{"as", AS},         {"of", OF},       {"ranked", RANKED}, {"over", OVER},
+                 {"always", ALWAYS}, {"least", LEAST}, {"most", MOST}};
+    bool after_operand = previous == NAME || previous == ')' || previous == ']' ||
+                         previous == '}' || previous == INTEGER || previous == REAL ||
+                         previous == TRUE || previous == FALSE;
+    if (previous == RANKED && strcmp(text, "by") == 0)
+        return BY;
+    for (size_t i = 0; after_operand && i < sizeof words / sizeof *words; i++)
+        if (strcmp(text, words[i].text) == 0)
+            return words[i].token;
+    return NAME;
+}
+
 int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
     int previous = parser->previous;
     parser->before_span = parser->previous_span;
@@ -224,9 +243,14 @@ int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
     if (word && word->later) {
         diag_error(parser->diags, *span, "'%s': not in this version", word->text);
         const char *name = skip_statement(parser, token == BRANCH || token == LAYER);
-        value->word = token == SELECT || token == STAGE ? name : NULL;
+        value->word = NULL;
+        (void)name;
         token = LATER;
     }
+    if (previous == ';' || token == STAGE || token == SELECT)
+        parser->in_derived = token == STAGE || token == SELECT;
+    if (token == NAME && parser->in_derived)
+        token = clause_word(value->word, previous);
     parser->previous = token == LATER ? ';' : token;
     parser->previous_span = *span;
     return token;
@@ -262,6 +286,14 @@ static const char *token_text(struct parser *parser, int token) {
         {NE, "'!='"},
         {SHL, "'<<'"},
         {SHR, "'>>'"},
+        {AS, "'as'"},
+        {OF, "'of'"},
+        {RANKED, "'ranked by'"},
+        {BY, "'by'"},
+        {OVER, "'over'"},
+        {ALWAYS, "'always'"},
+        {LEAST, "'least'"},
+        {MOST, "'most'"},
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i].token == token)

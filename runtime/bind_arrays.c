@@ -27,6 +27,8 @@ static const char *index_name(const struct plan *plan, const struct pattern_inde
     case INDEX_BLOCKS:
         return "blocks";
     case INDEX_RANGE:
+    case INDEX_DIM:
+    case INDEX_WIDTH:
         break;
     }
     return "range";
@@ -60,6 +62,12 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
         break;
     case INDEX_RANGE:
         *out = expr_eval(index->extent, &env, &failure).i;
+        break;
+    case INDEX_DIM:
+        *out = plan->dim;
+        break;
+    case INDEX_WIDTH: // the caller knows (bind_derived.c)
+        *out = 1;
         break;
     }
     if (failure.fault != EVAL_OK || *out < 0)
