@@ -254,8 +254,7 @@ static bool read_together(const struct place *place, const struct ast_list *name
                            strcmp(scope->derived.names[at], item->name.text) != 0))
             at--;
         if (at < 0) {
-            complain(place, item->name.span, "'%s' is no index of this selection",
-                     item->name.text);
+            complain(place, item->name.span, "'%s' is no index of this selection", item->name.text);
             return false;
         }
         scope->derived.together |= (uint8_t)(1u << at);
@@ -278,7 +277,8 @@ static bool once_a_ranking(const struct place *place, struct span span,
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (!all[i] || !(all[i]->vars & apart))
             continue;
-        complain(place, span, "a number here differs between lists that are ranked as one ('over')");
+        complain(place, span,
+                 "a number here differs between lists that are ranked as one ('over')");
         return false;
     }
     return true;

@@ -65,8 +65,8 @@ const struct expr *stage_value(const struct place *place, const struct ast *node
     if (!value)
         return NULL;
     if (is_row(value)) {
-        complain(place, node->span, "%s takes one value, not a row: dot(a, b) and sum(row) make one",
-                 what);
+        complain(place, node->span,
+                 "%s takes one value, not a row: dot(a, b) and sum(row) make one", what);
         return NULL;
     }
     if (value->deps & (DEP_QUERY | DEP_KEY | DEP_SCORE)) {
@@ -178,7 +178,8 @@ static const struct expr *reduction(const struct place *place, struct span span,
     const struct expr *length = make2(place, span, OP_SUB, end, begin);
     if (step)
         length = make2(place, span, OP_CEILDIV, length, step);
-    const struct expr *count = make1(place, span, OP_TO_REAL, make2(place, span, OP_MAX, one, length));
+    const struct expr *count =
+        make1(place, span, OP_TO_REAL, make2(place, span, OP_MAX, one, length));
     return make2(place, span, OP_RDIV, value, count);
 }
 
@@ -197,12 +198,13 @@ struct operand lower_reduce(const struct place *place, const struct ast *node) {
     if (!in_stage(place, node->span, "a reduction"))
         return (struct operand){0};
     if (!is_poison(over) && (!range || over.set->deps & DEP_ROW))
-        complain(place, node->as.args[0]->span, "a reduction runs over a range: %s %s in 0 .. 64 : ...",
-                 ast_ops[node->op].surface, node->name.text);
+        complain(place, node->as.args[0]->span,
+                 "a reduction runs over a range: %s %s in 0 .. 64 : ...", ast_ops[node->op].surface,
+                 node->name.text);
     struct place inside = *place;
     struct scope *scope = scope_new(inside.root->checker, inside.scope, inside.limit);
-    struct binding *binding = scope_declare(&inside, scope, range && variable ? BIND_VALUE : BIND_POISON,
-                                            "variable", node->name);
+    struct binding *binding = scope_declare(
+        &inside, scope, range && variable ? BIND_VALUE : BIND_POISON, "variable", node->name);
     binding->value.expr = variable;
     inside.scope = scope;
     inside.limit = scope->count;
@@ -210,9 +212,9 @@ struct operand lower_reduce(const struct place *place, const struct ast *node) {
     const struct expr *body = lower_typed(&inside, node->as.args[1], TYPE_REAL, "a reduction");
     if (!body || !range || !variable)
         return (struct operand){0};
-    return (struct operand){.expr = reduction(place, node->span, node->op, place->variables,
-                                              over.set->begin, over.set->end, over.set->step,
-                                              body)};
+    return (struct operand){.expr =
+                                reduction(place, node->span, node->op, place->variables,
+                                          over.set->begin, over.set->end, over.set->step, body)};
 }
 
 // The extent of an index as an expression.
@@ -239,8 +241,8 @@ static const struct expr *extent_of(const struct place *place, struct span span,
 static int index_named(const struct stage_scope *scope, const struct pattern_derived *other,
                        const struct pattern_index *index, int number) {
     for (int i = 0; i < scope->derived.index_count; i++) {
-        bool head = index->kind == INDEX_HEAD || index->kind == INDEX_KV_HEAD ||
-                    index->kind == INDEX_BATCH;
+        bool head =
+            index->kind == INDEX_HEAD || index->kind == INDEX_KV_HEAD || index->kind == INDEX_BATCH;
         const char *name = other->names[number];
         if (head ? scope->input.indices[i].kind == index->kind
                  : name && scope->derived.names[i] && strcmp(scope->derived.names[i], name) == 0)
@@ -253,8 +255,9 @@ static int index_named(const struct stage_scope *scope, const struct pattern_der
 struct operand lower_reduce_of(const struct place *place, const struct ast *node) {
     const struct ast *name = node->as.args[0];
     struct binding *binding = place_find(place, name->name.text);
-    const struct pattern_input *input =
-        binding && binding->kind == BIND_INPUT ? &place->root->pattern->inputs[binding->index] : NULL;
+    const struct pattern_input *input = binding && binding->kind == BIND_INPUT
+                                            ? &place->root->pattern->inputs[binding->index]
+                                            : NULL;
     struct stage_scope *scope = place->stage;
     struct span span = node->span;
     if (!in_stage(place, span, "a reduction") || !scope)
@@ -272,8 +275,9 @@ struct operand lower_reduce_of(const struct place *place, const struct ast *node
             reduced = i, found = true;
     if (!found || !variable || reduced < of->implicit_batch ||
         !extent_of(place, span, &input->indices[reduced])) {
-        complain(place, span, diagonals ? "'%s' has no two last indices with diagonals"
-                                        : "the stage '%s' has no such index",
+        complain(place, span,
+                 diagonals ? "'%s' has no two last indices with diagonals"
+                           : "the stage '%s' has no such index",
                  name->name.text);
         remark(place, input->span, "'%s' is declared here", name->name.text);
         return (struct operand){0};
@@ -302,9 +306,8 @@ struct operand lower_reduce_of(const struct place *place, const struct ast *node
             return (struct operand){0};
         }
     }
-    const struct expr *body =
-        expr_ref(place->root->graph, span, OP_STAGE, TYPE_REAL, binding->index, of->rows, args,
-                 (uint8_t)(last + 1));
+    const struct expr *body = expr_ref(place->root->graph, span, OP_STAGE, TYPE_REAL,
+                                       binding->index, of->rows, args, (uint8_t)(last + 1));
     return (struct operand){.expr = reduction(place, span, node->op, place->variables,
                                               integer(place, span, 0), rows, NULL, body)};
 }
@@ -371,8 +374,7 @@ static bool array_name_taken(const struct pattern *pattern, const char *name) {
 // Block b of `size` rows: over x in size * b .. size * (b + 1), as far as there are any.
 static const struct expr *pooled_value(const struct place *place, struct span span, enum ast_op op,
                                        const struct pooled *pooled,
-                                       const struct pattern_input *stage,
-                                       const struct expr *size) {
+                                       const struct pattern_input *stage, const struct expr *size) {
     const struct expr *b = leaf(place, span, OP_VAR, TYPE_INT, 0);
     const struct expr *x = leaf(place, span, OP_VAR, TYPE_INT, 1);
     const struct expr *begin = make2(place, span, OP_MUL, size, b);
@@ -428,8 +430,8 @@ static int pool_stage(const struct place *place, const struct ast *node, enum as
         complain(place, span, "this stage is pooled over more than one index: write a reduction");
         return -1;
     }
-    input.indices[last] = (struct pattern_index){INDEX_RANGE, 0,
-                                                 make2(place, span, OP_CEILDIV, rows, size)};
+    input.indices[last] =
+        (struct pattern_index){INDEX_RANGE, 0, make2(place, span, OP_CEILDIV, rows, size)};
     input.indices[last + 1] = (struct pattern_index){.kind = INDEX_DIM};
     input.index_count = last + 2;
     derived->index_count = last + 1;
@@ -468,8 +470,8 @@ static struct operand fixed_row(const struct place *place, const struct ast *nod
     if (offset)
         at[1] = make2(place, span, OP_ADD, make2(place, span, OP_MUL, size, at[1]), offset);
     else
-        at[1] = make2(place, span, OP_ADD, make2(place, span, OP_SUB, token_count(place, span), size),
-                      at[1]);
+        at[1] = make2(place, span, OP_ADD,
+                      make2(place, span, OP_SUB, token_count(place, span), size), at[1]);
     return (struct operand){.expr = tensor_row(place, span, pooled->side, at[0], at[1])};
 }
 
@@ -543,9 +545,9 @@ static const struct expr *bare_row(const struct place *place, const struct ast *
         return NULL;
     scope->input.indices[rows] = (struct pattern_index){INDEX_RANGE, 0, size};
     scope->names[rows].unsized = false;
-    const struct expr *token = make2(
-        place, span, OP_ADD, make2(place, span, OP_SUB, token_count(place, span), size),
-        scope->names[rows].value);
+    const struct expr *token =
+        make2(place, span, OP_ADD, make2(place, span, OP_SUB, token_count(place, span), size),
+              scope->names[rows].value);
     scope->names[rows].side = SIDE_QUERY;
     scope->names[rows].axis = -1;
     scope->names[rows].value = token;
@@ -553,9 +555,8 @@ static const struct expr *bare_row(const struct place *place, const struct ast *
 }
 
 static const struct expr *row_argument(const struct place *place, const struct ast *node) {
-    const struct expr *bare = place_find(place, node->name.text ? node->name.text : "")
-                                  ? NULL
-                                  : bare_row(place, node);
+    const struct expr *bare =
+        place_find(place, node->name.text ? node->name.text : "") ? NULL : bare_row(place, node);
     return bare ? bare : lower_typed(place, node, TYPE_REAL, "a row");
 }
 
@@ -567,16 +568,18 @@ static struct operand lower_dot(const struct place *place, const struct ast *nod
     if (!left || !right)
         return (struct operand){0};
     if (!is_row(left) || !is_row(right)) {
-        complain(place, is_row(left) && b ? b->value->span : a->value->span,
-                 "'%s' takes rows: q[head, token], k[kv_head, token], pooled ones, or stages of them",
-                 node->name.text);
+        complain(
+            place, is_row(left) && b ? b->value->span : a->value->span,
+            "'%s' takes rows: q[head, token], k[kv_head, token], pooled ones, or stages of them",
+            node->name.text);
         return (struct operand){0};
     }
     const struct expr *product = b ? make2(place, node->span, OP_RMUL, left, right) : left;
-    const struct expr *sum = expr_ref(place->root->graph, node->span, OP_DIM_SUM, TYPE_REAL, 0, 0,
-                                      &product, 1);
+    const struct expr *sum =
+        expr_ref(place->root->graph, node->span, OP_DIM_SUM, TYPE_REAL, 0, 0, &product, 1);
     if (bare && place->stage && place->stage->logit)
-        sum = make2(place, node->span, OP_RMUL, leaf(place, node->span, OP_SCALE, TYPE_REAL, 0), sum);
+        sum =
+            make2(place, node->span, OP_RMUL, leaf(place, node->span, OP_SCALE, TYPE_REAL, 0), sum);
     return (struct operand){.expr = sum};
 }
 
@@ -590,7 +593,8 @@ bool stage_call(const struct place *place, const struct ast *node, struct operan
         return true;
     }
     if (strcmp(name, "softmax") == 0) {
-        complain(place, node->span, "'softmax' is the whole of a stage: stage A[...] = softmax(...)");
+        complain(place, node->span,
+                 "'softmax' is the whole of a stage: stage A[...] = softmax(...)");
         return true;
     }
     if (!dot && !sum)
@@ -626,7 +630,8 @@ bool stage_name(const struct place *place, const struct ast *node, struct operan
 bool stage_member(const struct place *place, int side, int axis, struct operand *out) {
     struct stage_scope *scope = place->stage;
     for (int i = 0; scope && i < scope->derived.index_count; i++)
-        if (scope->names[i].side == side && scope->names[i].axis == axis && !scope->names[i].unsized) {
+        if (scope->names[i].side == side && scope->names[i].axis == axis &&
+            !scope->names[i].unsized) {
             *out = (struct operand){.expr = scope->names[i].value};
             return true;
         }
@@ -650,11 +655,10 @@ static bool coordinate_index(struct unit *unit, const struct ast *node, struct s
         return false;
     scope->names[at].side = node->name.text == checker->word_q ? SIDE_QUERY : SIDE_KEY;
     scope->names[at].axis = axis;
-    scope->input.indices[at] =
-        (struct pattern_index){axis < 0 ? INDEX_TOKEN : INDEX_AXIS, (uint16_t)(axis < 0 ? 0 : axis),
-                               NULL};
-    scope->derived.names[at] = arena_format(checker->arena, "%s.%s", node->name.text,
-                                            node->as.member.text);
+    scope->input.indices[at] = (struct pattern_index){axis < 0 ? INDEX_TOKEN : INDEX_AXIS,
+                                                      (uint16_t)(axis < 0 ? 0 : axis), NULL};
+    scope->derived.names[at] =
+        arena_format(checker->arena, "%s.%s", node->name.text, node->as.member.text);
     return true;
 }
 
@@ -766,7 +770,8 @@ bool stage_open(struct unit *unit, const struct ast_derived *decl, struct stage_
 
 // Does an expression read this operation?
 static bool reads(const struct expr *node, enum op op) {
-    bool found = node->op == op || (op == OP_HEAD && node->op == OP_TABLE && reads(node->args[0], op));
+    bool found =
+        node->op == op || (op == OP_HEAD && node->op == OP_TABLE && reads(node->args[0], op));
     for (int i = 0; i < node->arity && !found; i++)
         found = reads(node->args[i], op);
     return found;
@@ -775,7 +780,7 @@ static bool reads(const struct expr *node, enum op op) {
 // `head` and `kv_head` are known where an index is one.
 static bool heads_known(struct unit *unit, const struct stage_scope *scope) {
     const struct pattern_derived *d = &scope->derived;
-    const struct expr *all[] = {d->value, d->where, d->begin, d->end,   d->amount,
+    const struct expr *all[] = {d->value,  d->where, d->begin, d->end,  d->amount,
                                 d->forced, d->least, d->most,  d->reach};
     bool head = false, kv_head = false;
     for (int i = 0; i < d->index_count; i++) {
@@ -785,7 +790,7 @@ static bool heads_known(struct unit *unit, const struct stage_scope *scope) {
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) {
         if (!all[i] || all[i]->weight > EXPR_WEIGHT_LIMIT)
             continue;
-        const char *missing = !head && reads(all[i], OP_HEAD)                    ? "head"
+        const char *missing = !head && reads(all[i], OP_HEAD)                  ? "head"
                               : !head && !kv_head && reads(all[i], OP_KV_HEAD) ? "kv_head"
                                                                                : NULL;
         if (!missing)
@@ -802,8 +807,8 @@ bool stage_close(struct unit *unit, struct stage_scope *scope, const char *what,
     for (int i = 0; i < scope->derived.index_count; i++)
         if (scope->names[i].unsized) {
             complain(&unit->place, name.span,
-                     "how many '%s' there are is not said: write %s in 0 .. n", scope->derived.names[i],
-                     scope->derived.names[i]);
+                     "how many '%s' there are is not said: write %s in 0 .. n",
+                     scope->derived.names[i], scope->derived.names[i]);
             return false;
         }
     if (!heads_known(unit, scope))

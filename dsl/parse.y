@@ -134,21 +134,16 @@ static struct ast_list *append_index(struct parser *parser, struct ast_list *lis
 }
 
 /* sum, mean, max, min: names everywhere else. */
-static enum ast_op reduction(struct parser *parser, const char *word, struct span span) {
-    for (enum ast_op op = AST_SUM; op <= AST_MIN; op++)
-        if (strcmp(ast_ops[op].surface, word) == 0)
-            return op;
-    diag_error(parser->diags, span, "'%s' is no reduction: sum, mean, max or min", word);
-    return AST_OP_COUNT;
+static enum ast_op reduction(const char *word) {
+    enum ast_op op = AST_SUM;
+    while (op < AST_MIN && strcmp(ast_ops[op].surface, word) != 0)
+        op++;
+    return op;
 }
 
 static struct ast *reduce(struct parser *parser, struct span span, enum ast_kind kind,
-                          const char *word, struct span word_span, const char *name,
-                          struct span name_span, const struct ast *a, const struct ast *b) {
-    enum ast_op op = reduction(parser, word, word_span);
-    if (op == AST_OP_COUNT)
-        return ast_new(parser->arena, AST_POISON, span);
-    struct ast *node = ast_operation(parser->arena, kind, op, span, a, b, NULL);
+                          const char *word, const char *name, struct span name_span, const struct ast *a, const struct ast *b) {
+    struct ast *node = ast_operation(parser->arena, kind, reduction(word), span, a, b, NULL);
     node->name = (struct ast_name){name, name_span};
     return parser_checked(parser, node);
 }
@@ -199,6 +194,7 @@ static void later(struct parser *parser, struct span span, const char *word) {
 %token <word> WHERE "'where'" STEP "'step'" USE "'use'" TRUE "'true'" FALSE "'false'"
 %token <word> AND "'and'" OR "'or'" NOT "'not'" IN "'in'" ANY "'any'" ALL "'all'" COUNT "'count'"
 %token <word> AS "'as'" OF "'of'" RANKED "'ranked'" BY "'by'" OVER "'over'" ALWAYS "'always'"
+%token <word> REDUCTION "a reduction"
 %token <word> LEAST "'least'" MOST "'most'"
 %token <word> LATER "a statement of a later version"
 %token DOTS "'..'" SHL "'<<'" SHR "'>>'" LE "'<='" GE "'>='" EQ "'=='" NE "'!='"
@@ -495,16 +491,16 @@ expr:
         node->name = (struct ast_name){$2, @2};
         $$ = parser_checked(parser, node);
     }
-  | NAME NAME IN expr ':' expr %prec ANY {
-        $$ = reduce(parser, @$, AST_REDUCE, $1, @1, $2, @2, $4, $6);
+  | REDUCTION NAME IN expr ':' expr %prec ANY {
+        $$ = reduce(parser, @$, AST_REDUCE, $1, $2, @2, $4, $6);
     }
-  | NAME NAME OF NAME {
-        $$ = reduce(parser, @$, AST_REDUCE_OF, $1, @1, $2, @2,
+  | REDUCTION NAME OF NAME {
+        $$ = reduce(parser, @$, AST_REDUCE_OF, $1, $2, @2,
                     named(parser, @4, AST_NAME, $4, @4, NULL), NULL);
     }
-  | NAME NAME NAME OF NAME {
+  | REDUCTION NAME NAME OF NAME {
         expect_words(parser, @2, $2, $3);
-        $$ = reduce(parser, @$, AST_REDUCE_OF, $1, @1, NULL, @2,
+        $$ = reduce(parser, @$, AST_REDUCE_OF, $1, NULL, @2,
                     named(parser, @5, AST_NAME, $5, @5, NULL), NULL);
     }
   ;

@@ -234,6 +234,31 @@ static int clause_word(const char *text, int previous) {
     return NAME;
 }
 
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+// sum, mean, max and min reduce where a name follows: sum x in 0 .. 4 : ... They are names
+// elsewhere.
+static bool is_reduction(const struct parser *parser, const char *word, struct span span) {
+    static const char *const words[] = {"sum", "mean", "max", "min"};
+    const char *text = parser->diags->sources[span.source].text + span.end;
+    const char *end;
+    bool known = false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        known = known || strcmp(word, words[i]) == 0;
+    if (!known)
+        return false;
+    while (*text == ' ' || *text == '\t' || *text == '\n' || *text == '\r')
+        text++;
+    for (end = text; is_letter(*end) || (end > text && *end >= '0' && *end <= '9');)
+        end++;
+    if (end == text || end - text > MAX_NAME_BYTES)
+        return false;
+    const struct word *next = words_get(parser->words, text, (size_t)(end - text));
+    return !next->token && (!parser->in_derived || clause_word(next->text, NAME) == NAME);
+}
+
 int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
     int previous = parser->previous;
     parser->before_span = parser->previous_span;
@@ -251,6 +276,8 @@ int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
         parser->in_derived = token == STAGE || token == SELECT;
     if (token == NAME && parser->in_derived)
         token = clause_word(value->word, previous);
+    if (token == NAME && is_reduction(parser, value->word, *span))
+        token = REDUCTION;
     parser->previous = token == LATER ? ';' : token;
     parser->previous_span = *span;
     return token;
