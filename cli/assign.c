@@ -181,7 +181,8 @@ static int bind_input(struct problem *problem, const char *text, struct heddle_i
     if (!assignment_parse("input", text, &problem->arena, &a))
         return EXIT_USAGE;
     int number = 0;
-    while (number < pattern->input_count && strcmp(pattern->inputs[number].name, a.name) != 0)
+    while (number < pattern->input_count &&
+           (pattern->inputs[number].derived || strcmp(pattern->inputs[number].name, a.name) != 0))
         number++;
     if (number == pattern->input_count)
         return unknown_input(pattern, a.name, &problem->arena);
@@ -219,7 +220,7 @@ int assign_inputs(struct problem *problem, const struct text_list *list) {
             return status;
     }
     for (int i = 0; i < pattern->input_count; i++)
-        if (!problem->inputs[i].data)
+        if (!problem->inputs[i].data && !pattern->inputs[i].derived)
             return usage_error("pattern '%s' needs --input %s=FILE.npy", pattern->name,
                                pattern->inputs[i].name);
     return EXIT_DONE;

@@ -3,6 +3,7 @@
 #include "runtime/bind.h"
 
 #include "compiler/planner/array_range.h"
+#include "runtime/bind_derived.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -77,9 +78,9 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
     return HEDDLE_OK;
 }
 
-static enum heddle_status set_extents(struct plan *plan, const struct pattern_index *indices,
-                                      int count, struct abi_array *array, int64_t *out_elements,
-                                      struct error *error) {
+enum heddle_status bind_extents(struct plan *plan, const struct pattern_index *indices, int count,
+                                struct abi_array *array, int64_t *out_elements,
+                                struct error *error) {
     *out_elements = 1;
     array->index_count = count;
     for (int i = 0; i < ABI_INDICES; i++)
@@ -121,7 +122,8 @@ static enum heddle_status known_inputs(const struct plan *plan,
     for (int i = 0; i < problem->input_count; i++) {
         bool known = false;
         for (int n = 0; n < pattern->input_count; n++)
-            known |= strcmp(pattern->inputs[n].name, problem->inputs[i].name) == 0;
+            known |= !pattern->inputs[n].derived &&
+                     strcmp(pattern->inputs[n].name, problem->inputs[i].name) == 0;
         if (!known)
             return error_set(error, HEDDLE_BAD_ARGUMENT, "pattern '%s' has no input '%s'",
                              pattern->name, problem->inputs[i].name);
@@ -257,7 +259,7 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
     if (!given)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "input '%s' is missing", input->name);
     enum heddle_status status =
-        set_extents(plan, input->indices, input->index_count, array, &count, error);
+        bind_extents(plan, input->indices, input->index_count, array, &count, error);
     if (status == HEDDLE_OK)
         status = bind_check_input(plan, input, given, array, error);
     if (status != HEDDLE_OK)
@@ -289,7 +291,7 @@ static enum heddle_status bind_map(struct plan *plan, const struct pattern_map *
     const struct pattern *pattern = plan->program->pattern;
     int64_t count;
     enum heddle_status status =
-        set_extents(plan, map->indices, map->index_count, array, &count, error);
+        bind_extents(plan, map->indices, map->index_count, array, &count, error);
     if (status != HEDDLE_OK)
         return status;
     if (count > MOST_MAP_ELEMENTS)
@@ -328,15 +330,17 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
     size_t total = (size_t)pattern->input_count + (size_t)pattern->map_count;
     struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
     struct eval_array *views = ARENA_ARRAY(&plan->arena, struct eval_array, total + 1);
-    struct abi_pair *input_ranges = NULL; // only a GPU plans again
+    struct abi_pair *input_ranges = NULL; // where lists are made again
     enum heddle_status status = known_inputs(plan, problem, error);
-    if (plan->options.on_device)
+    if (plan->options.on_device || pattern_selects(pattern))
         plan->input_ranges = input_ranges = ARENA_ARRAY(&plan->arena, struct abi_pair, total + 1);
     plan->launch.env.arrays = arrays;
     plan->launch.env.array_range = array_range;
     for (size_t i = 0; i < total && status == HEDDLE_OK; i++) {
         bool is_input = i < (size_t)pattern->input_count;
-        if (is_input)
+        if (is_input && pattern->inputs[i].derived)
+            status = bind_derived(plan, (int)i, input_ranges ? &input_ranges[i] : NULL, error);
+        else if (is_input)
             status = bind_input(plan, &pattern->inputs[i], problem, &arrays[i],
                                 input_ranges ? &input_ranges[i] : NULL, error);
         else

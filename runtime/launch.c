@@ -4,6 +4,7 @@
 
 #include "compiler/pipeline.h"
 #include "runtime/run_tensors.h"
+#include "runtime/selection.h"
 #include "runtime/threads.h"
 
 static enum heddle_status place_tensors(const struct plan *plan,
@@ -46,12 +47,10 @@ static enum heddle_status choose_kernel(struct plan *plan, const struct abi_laun
     return program_kernel(plan->program, &spec, out_kernel, error);
 }
 
-enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tensors, int threads,
-                            struct error *error) {
+static enum heddle_status attend(struct plan *plan, const struct heddle_tensors *tensors,
+                                 int threads, struct error *error) {
     struct abi_launch launch = plan->launch;
     const struct kernel *kernel;
-    if (plan->options.key_major)
-        return error_set(error, HEDDLE_BAD_ARGUMENT, "a key-major plan has no kernel to run");
     enum heddle_status status = place_tensors(plan, tensors, &launch, error);
     if (status == HEDDLE_OK)
         status = choose_kernel(plan, &launch, &kernel, error);
@@ -60,4 +59,18 @@ enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tens
     struct attention attention = {&launch, kernel->run};
     int64_t items = plan->batch * plan->heads * plan->launch.box_count;
     return threads_each(threads, items, 1, kernel->scratch_bytes, run_items, &attention, error);
+}
+
+enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tensors, int threads,
+                            struct error *error) {
+    if (plan->options.key_major)
+        return error_set(error, HEDDLE_BAD_ARGUMENT, "a key-major plan has no kernel to run");
+    if (!pattern_selects(plan->program->pattern))
+        return attend(plan, tensors, threads, error);
+    pthread_mutex_lock(&plan->running);
+    enum heddle_status status = selection_run(plan, tensors, threads, error);
+    if (status == HEDDLE_OK)
+        status = attend(plan, tensors, threads, error);
+    pthread_mutex_unlock(&plan->running);
+    return status;
 }

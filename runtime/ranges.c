@@ -26,6 +26,7 @@ struct ranges {
     struct box vars[MAX_VARS];
     int64_t turns; // of the quantifiers around the node in hand, multiplied
     bool wide, failed;
+    bool in_stage; // computed once, not for every pair: turns are not counted
 };
 
 // A pair may take so many turns of quantifiers, nested ones multiplied.
@@ -113,6 +114,8 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
     if (node->op == OP_MAP)
         n += r->plan->program->pattern->input_count;
     const struct abi_array *array = &r->plan->launch.env.arrays[n];
+    if (node->op == OP_STAGE) // outside of it: 0
+        return (struct box){{.r = -INFINITY}, {.r = INFINITY}, 1, 0};
     int checked =
         node->arity - (node->op == OP_MEMBER); // what is outside of a set's table is no element
     for (int i = 0; i < checked; i++) {
@@ -174,6 +177,15 @@ static struct box leaf_box(struct ranges *r, const struct expr *node, const stru
         return r->vars[index];
     case OP_TABLE:
         return table_box(r, node, args);
+    case OP_DIM:
+        return interval(r->plan->dim, r->plan->dim);
+    case OP_QUERIES:
+        return interval(r->plan->queries, r->plan->queries);
+    case OP_SCALE:
+        return (struct box){{.r = r->plan->scale}, {.r = r->plan->scale}, 1, 0};
+    case OP_TENSOR:
+    case OP_DIM_SUM:
+        return (struct box){{.r = -INFINITY}, {.r = INFINITY}, 1, 0};
     default:
         return array_box(r, node, args);
     }
@@ -219,6 +231,29 @@ static struct box visit_lazily(struct ranges *r, const struct expr *node) {
     return apply(r, node, args);
 }
 
+static bool is_reduction(const struct expr *node) {
+    return node->op == OP_SUM_OVER || node->op == OP_MAX_OVER || node->op == OP_MIN_OVER;
+}
+
+// What no turn at all gives.
+static struct box no_turn(struct ranges *r, const struct expr *node) {
+    if (node->op == OP_COUNT)
+        return interval(0, 0);
+    if (!is_reduction(node))
+        return leaf_box(r, &(struct expr){.op = OP_BOOL, .payload.i = node->op == OP_ALL}, NULL);
+    double nothing = node->op == OP_SUM_OVER ? 0 : node->op == OP_MAX_OVER ? -INFINITY : INFINITY;
+    return (struct box){{.r = nothing}, {.r = nothing}, 1, 0};
+}
+
+// What some turns may give.
+static struct box some_turns(const struct expr *node, int64_t most) {
+    if (node->op == OP_COUNT)
+        return interval(0, most);
+    if (!is_reduction(node))
+        return undecided();
+    return (struct box){{.r = -INFINITY}, {.r = INFINITY}, 1, 0};
+}
+
 static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     struct box begin = visit(r, node->args[0]), end = visit(r, node->args[1]);
     struct box step = visit(r, node->args[2]);
@@ -228,24 +263,21 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     if (end.hi.i > begin.lo.i && __builtin_sub_overflow(end.hi.i, begin.lo.i, &length))
         length = INT64_MAX;
     turns = length / (step.lo.i > 0 ? step.lo.i : 1) + 1;
-    if (length > 0 && turns > MOST_TURNS / outer_turns + 1) {
+    if (!r->in_stage && length > 0 && turns > MOST_TURNS / outer_turns + 1) {
         refuse(r, node, "quantifiers of over 65536 turns, nested ones multiplied,", NULL);
         return node->op == OP_COUNT ? interval(0, 0) : undecided();
     }
     if (begin.lo.i >= end.hi.i) // no turn at all
-        return node->op == OP_COUNT
-                   ? interval(0, 0)
-                   : leaf_box(r, &(struct expr){.op = OP_BOOL, .payload.i = node->op == OP_ALL},
-                              NULL);
+        return no_turn(r, node);
     struct box *variable = &r->vars[node->payload.ref.index], outer = *variable;
     *variable = interval(begin.lo.i, end.hi.i - 1);
-    r->turns = outer_turns * turns;
+    r->turns = r->in_stage ? 1 : outer_turns * turns;
     if (r->turns > r->plan->turns)
         r->plan->turns = r->turns;
     visit(r, node->args[3]);
     r->turns = outer_turns;
     *variable = outer;
-    return node->op == OP_COUNT ? interval(0, end.hi.i - begin.lo.i) : undecided();
+    return some_turns(node, end.hi.i - begin.lo.i);
 }
 
 static struct box visit(struct ranges *r, const struct expr *node) {
@@ -253,7 +285,7 @@ static struct box visit(struct ranges *r, const struct expr *node) {
         return r->boxes[node->id];
     const struct op_info *info = &op_table[node->op];
     struct box out, args[MAX_EXPR_ARGS];
-    if (node->op == OP_ANY || node->op == OP_ALL || node->op == OP_COUNT) {
+    if (node->op == OP_ANY || node->op == OP_ALL || node->op == OP_COUNT || is_reduction(node)) {
         out = visit_quantifier(r, node);
     } else if (node->op == OP_AND || node->op == OP_OR || info->form == FORM_TERNARY) {
         out = visit_lazily(r, node);
@@ -269,12 +301,61 @@ static struct box visit(struct ranges *r, const struct expr *node) {
     return out;
 }
 
+static void ranges_init(struct ranges *r, struct plan *plan, struct error *error) {
+    const struct pattern *pattern = plan->program->pattern;
+    *r = (struct ranges){.plan = plan, .error = error, .turns = 1};
+    alg_concrete_init(&r->alg);
+    r->boxes = ARENA_ARRAY(&plan->arena, struct box, pattern->graph->count);
+    r->known = ARENA_ARRAY(&plan->arena, uint8_t, pattern->graph->count);
+}
+
+// ---- stages and selections --------------------------------------------------------------------
+
+static void set_index_boxes(struct ranges *r, const struct pattern_derived *derived,
+                            const struct abi_array *array) {
+    r->in_stage = true;
+    for (int i = 0; i < derived->index_count; i++)
+        if (derived->index_var[i] >= 0)
+            r->vars[derived->index_var[i]] = interval(0, array->extent[i] - 1);
+    if (derived->is_select)
+        r->vars[derived->variable] = interval(0, array->extent[array->index_count - 1] - 1);
+}
+
+enum heddle_status ranges_reach(struct plan *plan, int input, int64_t *out_below,
+                                struct error *error) {
+    const struct pattern_derived *derived = plan->program->pattern->inputs[input].derived;
+    struct ranges r;
+    *out_below = plan->keys;
+    if (!derived->reach)
+        return HEDDLE_OK;
+    ranges_init(&r, plan, error);
+    set_index_boxes(&r, derived, &plan->launch.env.arrays[input]);
+    *out_below = visit(&r, derived->reach).hi.i;
+    return r.failed ? HEDDLE_PATTERN_ERROR : HEDDLE_OK;
+}
+
+// Each with its own variables: nothing that is known of one holds for another.
+static void check_derived(struct ranges *r) {
+    const struct pattern *pattern = r->plan->program->pattern;
+    const struct expr *const *part;
+    for (int i = 0; i < pattern->input_count; i++) {
+        if (!pattern->inputs[i].derived)
+            continue;
+        set_index_boxes(r, pattern->inputs[i].derived, &r->plan->launch.env.arrays[i]);
+        for (int n = 0; (part = pattern_derived_part(&pattern->inputs[i], n)); n++)
+            if (*part)
+                visit(r, *part);
+    }
+    r->in_stage = false;
+    memset(r->known, 0, pattern->graph->count);
+}
+
 enum heddle_status ranges_check(struct plan *plan, struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
-    struct ranges r = {.plan = plan, .error = error, .turns = 1};
-    alg_concrete_init(&r.alg);
-    r.boxes = ARENA_ARRAY(&plan->arena, struct box, pattern->graph->count);
-    r.known = ARENA_ARRAY(&plan->arena, uint8_t, pattern->graph->count);
+    struct ranges r;
+    ranges_init(&r, plan, error);
+    check_derived(&r);
+    r.wide = false;
     visit(&r, pattern->keep);
     if (pattern->score)
         visit(&r, pattern->score);

@@ -10,4 +10,9 @@
 // plan->launch.narrow says whether every integer fits 32 bits.
 enum heddle_status ranges_check(struct plan *plan, struct error *error);
 
+// Of a selection whose indices are bound: its elements lie below *out_below, for all its lists.
+// Without a bound in the pattern: the number of keys.
+enum heddle_status ranges_reach(struct plan *plan, int input, int64_t *out_below,
+                                struct error *error);
+
 #endif
