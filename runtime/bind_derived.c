@@ -67,8 +67,7 @@ static enum heddle_status set_width(struct plan *plan, int input, struct abi_arr
         int64_t factor = 1, reach;
         if (derived->widths[i].factor)
             factor = expr_eval(derived->widths[i].factor, &env, &failure).i;
-        if (factor < 1 ||
-            __builtin_mul_overflow(of->extent[of->index_count - 1], factor, &reach))
+        if (factor < 1 || __builtin_mul_overflow(of->extent[of->index_count - 1], factor, &reach))
             reach = plan->keys;
         below = reach > below ? reach : below;
     }
@@ -103,8 +102,8 @@ enum heddle_status bind_derived(struct plan *plan, int input, struct abi_pair *o
     const struct pattern_input *declared = &plan->program->pattern->inputs[input];
     struct abi_array *array = (struct abi_array *)(uintptr_t)&plan->launch.env.arrays[input];
     int64_t count;
-    enum heddle_status status = bind_extents(plan, declared->indices, declared->index_count, array,
-                                             &count, error);
+    enum heddle_status status =
+        bind_extents(plan, declared->indices, declared->index_count, array, &count, error);
     if (status == HEDDLE_OK && declared->derived->is_select)
         status = set_width(plan, input, array, error);
     if (status != HEDDLE_OK)

@@ -100,11 +100,10 @@ static enum heddle_status run_stage(struct making *m, struct error *error) {
     m->tile = m->input->derived->rows ? TILE_ROWS : TILE_VALUES;
     m->tiles = (m->extent[last] + m->tile - 1) / m->tile;
     int64_t units = product(m->extent, last > 0 ? last - 1 : 0) * m->tiles;
-    enum heddle_status status =
-        threads_each(m->chain->threads, units, 1, 0, stage_units, m, error);
+    enum heddle_status status = threads_each(m->chain->threads, units, 1, 0, stage_units, m, error);
     if (status == HEDDLE_OK && m->input->derived->softmax)
-        status = threads_each(m->chain->threads, all / m->extent[last], 1, 0, softmax_rows, m,
-                              error);
+        status =
+            threads_each(m->chain->threads, all / m->extent[last], 1, 0, softmax_rows, m, error);
     return status;
 }
 

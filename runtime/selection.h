@@ -6,7 +6,8 @@
 #include "runtime/plan.h"
 
 // Computes every stage and selection of the plan's pattern from q and k, in order of declaration,
-// and makes the plan's lists again. The plan is changed: one call at a time. HEDDLE_OK at once where the pattern has none.
+// and makes the plan's lists again. The plan is changed: one call at a time. HEDDLE_OK at once
+// where the pattern has none.
 enum heddle_status selection_run(struct plan *plan, const struct heddle_tensors *tensors,
                                  int threads, struct error *error);
 

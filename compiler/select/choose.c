@@ -133,8 +133,8 @@ void choose_bands(const struct choose_job *job, int64_t candidates, int64_t *beg
         end = end < begin[b] ? begin[b] : end;
         if (step > 1 && end > begin[b]) {
             int64_t length = end - begin[b], up = (length + step - 1) / step * step;
-            end = begin[b] + (begin[b] + up > candidates ? (candidates - begin[b]) / step * step
-                                                          : up);
+            end = begin[b] +
+                  (begin[b] + up > candidates ? (candidates - begin[b]) / step * step : up);
         }
         begin[b + 1] = end;
     }

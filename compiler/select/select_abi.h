@@ -26,8 +26,8 @@ typedef void select_rank_fn(const struct select_args *, const int64_t *index, in
 // How much is taken of one ranking. Counts are exact in doubles.
 enum { SELECT_BAND_ROOM = 16 };
 struct select_amounts {
-    double amount;      // n, p or t
-    double least, most; // -1: no bound
+    double amount;                                          // n, p or t
+    double least, most;                                     // -1: no bound
     double share[SELECT_BAND_ROOM], step[SELECT_BAND_ROOM]; // step 1: none
 };
 typedef void select_amounts_fn(const struct select_args *, const int64_t *index,

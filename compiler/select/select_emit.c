@@ -32,8 +32,8 @@ static void begin(struct emitter *e, struct llvm_unit *unit, const struct patter
     e->input = &pattern->inputs[number];
     e->derived = e->input->derived;
     e->index = LLVMGetParam(e->function, 1);
-    LLVMPositionBuilderAtEnd(
-        unit->builder, LLVMAppendBasicBlockInContext(unit->context, e->function, "entry"));
+    LLVMPositionBuilderAtEnd(unit->builder,
+                             LLVMAppendBasicBlockInContext(unit->context, e->function, "entry"));
     select_walk_init(&e->walk, unit, pattern, spec, LLVMGetParam(e->function, 0));
 }
 
@@ -50,8 +50,8 @@ static LLVMValueRef first_head(struct emitter *e, LLVMValueRef kv_head) {
         llvm_load_field(unit, e->walk.args, offsetof(struct abi_env, heads), unit->i64, "");
     LLVMValueRef kv_heads =
         llvm_load_field(unit, e->walk.args, offsetof(struct abi_env, kv_heads), unit->i64, "");
-    return LLVMBuildMul(unit->builder, kv_head,
-                        LLVMBuildSDiv(unit->builder, heads, kv_heads, ""), "");
+    return LLVMBuildMul(unit->builder, kv_head, LLVMBuildSDiv(unit->builder, heads, kv_heads, ""),
+                        "");
 }
 
 // Batch and head, and a variable for each index that has one. `last`: the value of the last index,
@@ -244,9 +244,9 @@ static void store_amount(struct emitter *e, size_t offset, const struct expr *no
         value = select_walk_value(&e->walk, node);
     if (node && node->type == TYPE_INT)
         value = LLVMBuildSIToFP(unit->builder, value, unit->f64, "");
-    LLVMBuildStore(unit->builder, value,
-                   llvm_byte_offset(unit, LLVMGetParam(e->function, 2),
-                                    llvm_int(unit->i64, (int64_t)offset)));
+    LLVMBuildStore(
+        unit->builder, value,
+        llvm_byte_offset(unit, LLVMGetParam(e->function, 2), llvm_int(unit->i64, (int64_t)offset)));
 }
 
 static void emit_amounts(struct llvm_unit *unit, const struct pattern *pattern,

@@ -44,8 +44,11 @@ void select_walk_init(struct select_walk *w, struct llvm_unit *unit, const struc
                       const struct select_spec *spec, LLVMValueRef args) {
     struct arena *arena = pattern->graph->arena;
     size_t nodes = pattern->graph->count;
-    *w = (struct select_walk){
-        .unit = unit, .pattern = pattern, .spec = spec, .args = args, .lanes = row_lanes(unit, spec)};
+    *w = (struct select_walk){.unit = unit,
+                              .pattern = pattern,
+                              .spec = spec,
+                              .args = args,
+                              .lanes = row_lanes(unit, spec)};
     LLVMTypeRef item = LLVMArrayType2(unit->i64, sizeof(struct abi_item) / sizeof(int64_t));
     w->item = LLVMBuildAlloca(unit->builder, item, "item");
     LLVMBuildStore(unit->builder, LLVMConstNull(item), w->item);
@@ -64,10 +67,12 @@ void select_walk_init(struct select_walk *w, struct llvm_unit *unit, const struc
 void select_walk_place(struct select_walk *w, LLVMValueRef batch, LLVMValueRef head) {
     LLVMBuilderRef b = w->unit->builder;
     LLVMTypeRef i64 = w->unit->i64;
-    LLVMBuildStore(b, head,
-                   llvm_byte_offset(w->unit, w->item, llvm_int(i64, offsetof(struct abi_item, head))));
-    LLVMBuildStore(b, batch,
-                   llvm_byte_offset(w->unit, w->item, llvm_int(i64, offsetof(struct abi_item, batch))));
+    LLVMBuildStore(
+        b, head,
+        llvm_byte_offset(w->unit, w->item, llvm_int(i64, offsetof(struct abi_item, head))));
+    LLVMBuildStore(
+        b, batch,
+        llvm_byte_offset(w->unit, w->item, llvm_int(i64, offsetof(struct abi_item, batch))));
 }
 
 struct select_scope select_walk_open(struct select_walk *w, int variable, LLVMValueRef value) {
@@ -213,14 +218,13 @@ static LLVMValueRef load_row(struct select_walk *w, const struct expr *node) {
     struct llvm_unit *unit = w->unit;
     LLVMValueRef base = row_base(w, node), at = w->at;
     bool floats = node->op == OP_STAGE || w->spec->dtype == HEDDLE_F32;
-    LLVMTypeRef element = floats                            ? unit->f32
+    LLVMTypeRef element = floats                         ? unit->f32
                           : w->spec->dtype == HEDDLE_F16 ? LLVMHalfTypeInContext(unit->context)
-                                                            : unit->i16;
+                                                         : unit->i16;
     if (node->op == OP_TENSOR && !w->spec->contiguous)
         at = times(w, at, w->stride[node->id]);
     LLVMValueRef place = llvm_element(unit, element, base, at);
-    LLVMValueRef raw =
-        LLVMBuildLoad2(unit->builder, llvm_lanes_type(element, w->lanes), place, "");
+    LLVMValueRef raw = LLVMBuildLoad2(unit->builder, llvm_lanes_type(element, w->lanes), place, "");
     LLVMSetAlignment(raw, floats ? 4 : 2);
     return floats ? raw : widened(w, raw);
 }
@@ -337,8 +341,8 @@ static LLVMValueRef dim_sum(struct select_walk *w, const struct expr *node) {
         sum[i] = llvm_loop_carry(&loop, zero);
     for (int i = 0; i < unrolled; i++) {
         struct select_scope scope = select_walk_open(w, -1, NULL);
-        w->at = LLVMBuildAdd(unit->builder, loop.index, llvm_int(unit->i64, (int64_t)i * w->lanes),
-                             "");
+        w->at =
+            LLVMBuildAdd(unit->builder, loop.index, llvm_int(unit->i64, (int64_t)i * w->lanes), "");
         sum[i % sums] = add_product(w, sum[i % sums], term);
         select_walk_close(w, &scope);
     }
