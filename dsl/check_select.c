@@ -174,6 +174,15 @@ static const struct expr *read_count(const struct place *place, const struct ast
     return count;
 }
 
+// An integer, or a real, which is rounded down.
+static const struct expr *read_top(const struct place *place, const struct ast *node) {
+    static const char what[] = "how many are selected";
+    const struct expr *value = lower_value(place, node, what);
+    if (value && value->type == TYPE_REAL)
+        return stage_value(place, node, TYPE_REAL, what);
+    return read_count(place, node, what);
+}
+
 static bool is_word(const struct ast *node, const char *word) {
     return node->kind == AST_NAME && strcmp(node->name.text, word) == 0;
 }
@@ -240,7 +249,7 @@ static bool read_mode(const struct place *place, const struct ast *mode,
         return wrong_mode(place, mode);
     out->mode = mass ? SELECT_MASS : top ? SELECT_TOP : SELECT_ABOVE;
     out->inclusive = !second || is_word(second, "inclusive");
-    out->amount = top ? read_count(place, first, "how many are selected")
+    out->amount = top ? read_top(place, first)
                       : stage_value(place, first, TYPE_REAL, mass ? "a share" : "a threshold");
     return out->amount;
 }

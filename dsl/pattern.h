@@ -78,7 +78,7 @@ struct pattern_derived {
     const struct expr *begin, *end; // end NULL: as wide as the set's table
     enum select_mode mode;
     bool inclusive;                  // SELECT_MASS
-    const struct expr *amount;       // n (int), p, t (real); NULL for bands
+    const struct expr *amount;       // n (a real is rounded down), p, t (real); NULL for bands
     const struct expr *forced;       // boolean over the variable, or NULL
     const struct expr *least, *most; // int, or NULL
     uint8_t together;                // bit n: lists that differ in index n only are ranked as one
