@@ -96,8 +96,7 @@ void selected_text(const struct plan *plan) {
         struct lengths lengths = lengths_of(&lists);
         printf("selected     %s: %.4g %s a list, %" PRId64 " to %" PRId64 ", of %" PRId64
                " lists\n",
-               lists.input->name,
-               lists.count ? (double)lengths.sum / (double)lists.count : 0.0,
+               lists.input->name, lists.count ? (double)lengths.sum / (double)lists.count : 0.0,
                pattern_is_set(lists.input) ? "elements" : "levels above 0", lengths.least,
                lengths.most, lists.count);
     }
@@ -123,8 +122,7 @@ void selected_json(struct json *json, const struct plan *plan) {
 // The elements in ascending order, -1 after them; levels as they are.
 static void fill_list(const struct lists *lists, int64_t list, int64_t room, int32_t *out) {
     if (!pattern_is_set(lists->input)) {
-        memcpy(out, (const int32_t *)lists->array->data + list * room,
-               (size_t)room * sizeof *out);
+        memcpy(out, (const int32_t *)lists->array->data + list * room, (size_t)room * sizeof *out);
         return;
     }
     const uint8_t *table = (const uint8_t *)lists->array->data + list * lists->width;

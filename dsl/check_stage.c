@@ -852,7 +852,8 @@ static const struct ast *inside_softmax(struct unit *unit, const struct ast *nod
     return NULL;
 }
 
-// A product with bare k is the attention's own logit: of keys up to the query's.
+// A product with bare k is the attention's own logit: of queries that there are, and of keys up to
+// theirs.
 static void make_causal(struct stage_scope *scope, struct span span) {
     const struct place *place = &scope->place;
     for (int i = 0; i < scope->derived.index_count; i++)
@@ -860,6 +861,9 @@ static void make_causal(struct stage_scope *scope, struct span span) {
             const struct expr *causal =
                 make2(place, span, OP_LE, scope->names[scope->derived.index_count - 1].value,
                       scope->names[i].value);
+            causal =
+                make2(place, span, OP_AND, causal,
+                      make2(place, span, OP_LE, first_query(place, span), scope->names[i].value));
             scope->derived.where = scope->derived.where
                                        ? make2(place, span, OP_AND, scope->derived.where, causal)
                                        : causal;

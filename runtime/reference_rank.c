@@ -120,8 +120,9 @@ static bool sets_agree(const struct sorted *s, int64_t *differences, char *why, 
         ++*differences;
         if (near_cut(s, item->score, chosen ? most : least))
             continue;
-        snprintf(why, room, "element %" PRId64 " of score %.9g and rank %" PRId64
-                 " is %s, of %" PRId64 " to %" PRId64 " to take",
+        snprintf(why, room,
+                 "element %" PRId64 " of score %.9g and rank %" PRId64 " is %s, of %" PRId64
+                 " to %" PRId64 " to take",
                  s->order[rank], item->score, rank, chosen ? "chosen" : "left", least, most);
         return false;
     }
@@ -139,11 +140,14 @@ static void band_ends(const struct sorted *s, int64_t *end) {
     int64_t begin = 0;
     for (int b = 0; b < rule->band_count; b++) {
         double reach = floor(rule->share[b] * (double)s->count);
-        end[b] = reach <= (double)begin ? begin : reach >= (double)s->count ? s->count : (int64_t)reach;
+        end[b] = reach <= (double)begin      ? begin
+                 : reach >= (double)s->count ? s->count
+                                             : (int64_t)reach;
         int64_t step = rule->step[b] >= 1 ? (int64_t)fmin(rule->step[b], (double)s->count) : 1;
         if (step > 1 && end[b] > begin) {
             int64_t length = (end[b] - begin + step - 1) / step * step;
-            end[b] = begin + (begin + length > s->count ? (s->count - begin) / step * step : length);
+            end[b] =
+                begin + (begin + length > s->count ? (s->count - begin) / step * step : length);
         }
         begin = end[b];
     }

@@ -12,7 +12,7 @@
 struct verify_select_result {
     int64_t rankings;    // compared
     int64_t differences; // elements that are chosen one way only, all within rounding
-    double stage_error;  // largest difference of a stage's value, relative to the largest of its row
+    double stage_error; // largest difference of a stage's value, relative to the largest of its row
     bool passed;
     char message[512]; // what is wrong
 };
