@@ -58,7 +58,9 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
         break;
     case INDEX_BLOCKS: // the expression is the block's size
         *out = expr_eval(index->extent, &env, &failure).i;
-        if (*out > 0)
+        if (*out <= 0)
+            *out = -1;
+        else
             *out = (plan->size[index->axis] + *out - 1) / *out;
         break;
     case INDEX_RANGE:

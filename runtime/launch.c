@@ -65,12 +65,6 @@ enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tens
                             struct error *error) {
     if (plan->options.key_major)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "a key-major plan has no kernel to run");
-    if (!pattern_selects(plan->program->pattern))
-        return attend(plan, tensors, threads, error);
-    pthread_mutex_lock(&plan->running);
     enum heddle_status status = selection_run(plan, tensors, threads, error);
-    if (status == HEDDLE_OK)
-        status = attend(plan, tensors, threads, error);
-    pthread_mutex_unlock(&plan->running);
-    return status;
+    return status == HEDDLE_OK ? attend(plan, tensors, threads, error) : status;
 }

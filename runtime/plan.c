@@ -137,7 +137,6 @@ enum heddle_status plan_create(struct program *program, const struct heddle_prob
     if (!plan)
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the plan");
     arena_init(&plan->arena, (size_t)1 << 40);
-    pthread_mutex_init(&plan->running, NULL);
     plan->program = program;
     plan->turns = 1;
     plan->options.basis = -1;
@@ -167,7 +166,6 @@ void plan_destroy(struct plan *plan) {
     free((void *)(uintptr_t)plan->launch.runs);
     free((void *)(uintptr_t)plan->launch.owns);
     arena_finish(&plan->arena);
-    pthread_mutex_destroy(&plan->running);
     free(plan);
 }
 

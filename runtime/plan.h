@@ -10,7 +10,6 @@
 #include "compiler/planner/pieces.h"
 #include "compiler/program.h"
 
-#include <pthread.h>
 #include <stdbool.h>
 
 struct plan_boxes { // the shape of a plan
@@ -85,8 +84,7 @@ struct plan {
     // compiler/pipeline.h; of the plan's target, and NULL with lists_only.
     const struct kernel *kernel;
     const struct ptx_kernel *ptx;
-    pthread_mutex_t running; // held by runs that make the lists again (runtime/selection.h)
-    int64_t turns;           // of quantifiers that one pair may take, at least 1
+    int64_t turns; // of quantifiers that one pair may take, at least 1
     double plan_ms, compile_ms;
     // Of a planner on the GPU, once somebody measured; bytes: lists and workspace, there.
     double device_plan_ms;

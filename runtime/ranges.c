@@ -108,6 +108,12 @@ static struct box table_box(struct ranges *r, const struct expr *node, const str
                      index->hi.i + 1);
 }
 
+// How many of an input's indices are not written.
+static int implicit_indices(const struct ranges *r, int input) {
+    const struct pattern_derived *derived = r->plan->program->pattern->inputs[input].derived;
+    return derived && derived->implicit_batch;
+}
+
 static struct box array_box(struct ranges *r, const struct expr *node, const struct box *args) {
     int64_t lo[ABI_INDICES] = {0}, hi[ABI_INDICES] = {0};
     int n = node->payload.ref.index;
@@ -124,7 +130,8 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
         if (lo[i] < 0 || hi[i] >= array->extent[i]) {
             char what[96];
             static const char *const words[] = {"first", "second", "third", "fourth"};
-            snprintf(what, sizeof what, "a %s index that may leave 0 .. %" PRId64, words[i],
+            int written = node->op == OP_MAP ? i : i - implicit_indices(r, n);
+            snprintf(what, sizeof what, "a %s index that may leave 0 .. %" PRId64, words[written],
                      array->extent[i]);
             refuse(r, node, what, &args[i]);
             return node->type == TYPE_BOOL ? undecided() : interval(0, 0);

@@ -95,11 +95,12 @@ static void count_range(const struct sorted *s, int64_t *least, int64_t *most) {
     *most = bounded(s, high);
 }
 
-// Is a score within rounding of those on both sides of a cut?
-static bool near_cut(const struct sorted *s, double score, int64_t cut) {
-    bool before = cut > 0 && fabs(score - score_at(s, cut - 1)) <= s->tolerance;
-    bool after = cut < s->count && fabs(score - score_at(s, cut)) <= s->tolerance;
-    return before || after;
+// A score behind a cut that is within rounding of the last before it, and the other way round.
+static bool near_before(const struct sorted *s, double score, int64_t cut) {
+    return cut > 0 && fabs(score - score_at(s, cut - 1)) <= s->tolerance;
+}
+static bool near_after(const struct sorted *s, double score, int64_t cut) {
+    return cut < s->count && fabs(score - score_at(s, cut)) <= s->tolerance;
 }
 
 static bool sets_agree(const struct sorted *s, int64_t *differences, char *why, size_t room) {
@@ -118,7 +119,7 @@ static bool sets_agree(const struct sorted *s, int64_t *differences, char *why, 
         if (chosen ? may : !must)
             continue;
         ++*differences;
-        if (near_cut(s, item->score, chosen ? most : least))
+        if (chosen ? near_before(s, item->score, most) : near_after(s, item->score, least))
             continue;
         snprintf(why, room,
                  "element %" PRId64 " of score %.9g and rank %" PRId64 " is %s, of %" PRId64
@@ -166,8 +167,8 @@ static bool levels_agree(const struct sorted *s, int64_t *differences, char *why
         if (item->forced || item->chosen == rule->level[band])
             continue;
         ++*differences;
-        bool near = near_cut(s, item->score, end[band]) ||
-                    (band > 0 && near_cut(s, item->score, end[band - 1]));
+        bool near = near_after(s, item->score, end[band]) ||
+                    (band > 0 && near_before(s, item->score, end[band - 1]));
         if (near)
             continue;
         snprintf(why, room, "element %" PRId64 " of rank %" PRId64 " has level %d, not %" PRId64,
