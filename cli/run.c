@@ -32,11 +32,11 @@ static const struct option_row run_options[] = {
     {"k", 0, OPTION_TEXT, MEMBER(k), "FILE", NULL, NULL},
     {"v", 0, OPTION_TEXT, MEMBER(v), "FILE", ".npy, [batch, heads, tokens, dim]", NULL},
     {"out", 0, OPTION_TEXT, MEMBER(out), "FILE", NULL, NULL},
-    {"lse", 0, OPTION_TEXT, MEMBER(lse), "FILE", "write the results as .npy, float32", NULL},
-    {"dump-sets", 0, OPTION_TEXT, MEMBER(dump), "DIR", "write each set as DIR/NAME.npy", NULL},
+    {"lse", 0, OPTION_TEXT, MEMBER(lse), "FILE", NULL, NULL},
+    {"dump-sets", 0, OPTION_TEXT, MEMBER(dump), "DIR", "write results, sets as DIR/NAME.npy", NULL},
     {"verify", 0, OPTION_FLAG, MEMBER(verify), "", "compare with the reference", NULL},
-    {"repeat", 0, OPTION_COUNT, MEMBER(repeat), "N", "run N times, report the median (1)", NULL},
-    {"threads", 0, OPTION_COUNT, MEMBER(threads), "N", "(all processors)", NULL},
+    {"repeat", 0, OPTION_COUNT, MEMBER(repeat), "N", NULL, NULL},
+    {"threads", 0, OPTION_COUNT, MEMBER(threads), "N", "(median of 1; all processors)", NULL},
     {"tune", 0, OPTION_FLAG, MEMBER(tune), "", "measure which boxes are best, and remember", NULL},
 };
 

@@ -52,7 +52,8 @@ static int64_t best(const struct ranking *r, const bool *taken) {
 
 static void expect_set(const struct ranking *r, const bool *expected) {
     for (int64_t i = 0; i < r->job.count; i++)
-        cr_assert_eq(r->chosen[i] != 0, expected[i], "element %d of score %g", (int)i, r->scores[i]);
+        cr_assert_eq(r->chosen[i] != 0, expected[i], "element %d of score %g", (int)i,
+                     r->scores[i]);
 }
 
 Test(choose, top_takes_the_forced_and_then_the_best) {
@@ -97,8 +98,7 @@ Test(choose, mass_keeps_or_drops_the_one_that_crosses) {
 }
 
 Test(choose, above_and_bounds) {
-    struct ranking r = {.job = {.mode = CHOOSE_ABOVE, .count = 6},
-                        .scores = {3, 1, NAN, 2, 2, 5}};
+    struct ranking r = {.job = {.mode = CHOOSE_ABOVE, .count = 6}, .scores = {3, 1, NAN, 2, 2, 5}};
     r.job.amounts = (struct select_amounts){.amount = 2, .least = -1, .most = -1};
     run(&r);
     cr_expect_arr_eq(r.chosen, ((uint8_t[]){1, 0, 0, 0, 0, 1}), 6);
@@ -151,7 +151,8 @@ static bool agrees(struct judged *j, int64_t *differences) {
 }
 
 static void hundred(struct judged *j, enum select_mode mode, double amount) {
-    *j = (struct judged){.rule = {.mode = mode, .count = 100, .amount = amount, .least = -1, .most = -1}};
+    *j = (struct judged){
+        .rule = {.mode = mode, .count = 100, .amount = amount, .least = -1, .most = -1}};
     for (int i = 0; i < 100; i++)
         j->items[i] = (struct rank_item){.score = i + 1, .chosen = i >= 90};
 }

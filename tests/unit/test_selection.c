@@ -142,27 +142,30 @@ static void refused(const char *text, int64_t n, const char *words) {
 Test(selection, problems_without_a_value) {
     refused(BEFORE "select c[head] = top(n) of x in 0 .. size(i) / n ranked by real(x);" AFTER, 0,
             "a divisor that may be zero");
-    refused(BEFORE "stage s[head, b in blocks(i, n)] = 1.0; select c[head] = top(1) of x in 0 .. 4 "
-                   "ranked by s[head, x];" AFTER,
+    refused(BEFORE
+            "stage s[head, b in blocks(i, n)] = 1.0; select c[head] = top(1) of x in 0 .. 4 "
+            "ranked by s[head, x];" AFTER,
             0, "the extent of an index has no value");
-    refused(BEFORE "select d[head, blocks(i, 16)] = top(1) of x in 0 .. 4 ranked by real(x); select "
-                   "c[head] = top(1) of x in d[head, n] ranked by real(x);" AFTER,
+    refused(BEFORE
+            "select d[head, blocks(i, 16)] = top(1) of x in 0 .. 4 ranked by real(x); select "
+            "c[head] = top(1) of x in d[head, n] ranked by real(x);" AFTER,
             13, "a second index that may leave 0 .. 13");
-    refused(BEFORE "stage s[head, a in 0 .. n, b in 0 .. n] = 1.0; select c[head] = top(1) of x in "
-                   "0 .. 4 ranked by s[head, x, x];" AFTER,
+    refused(BEFORE
+            "stage s[head, a in 0 .. n, b in 0 .. n] = 1.0; select c[head] = top(1) of x in "
+            "0 .. 4 ranked by s[head, x, x];" AFTER,
             1000000, "has over");
 }
 
 // Rows that do not exist are zeros, elements of a stage that do not exist are 0, a reduction over
 // nothing is 0, and a list without candidates is empty.
 Test(selection, what_does_not_exist) {
-    static const char text[] =
-        BEFORE "stage s[head, x in 0 .. 4] = dot(k[kv_head, x - 9], k[kv_head, 5]) + "
-               "dot(q[head, size(i) + x], q[head, 1]); "
-               "stage t[head] = s[head, 7] + s[head, -1] + (sum x in 5 .. 3 : 1.0) + "
-               "(mean x in 5 .. 5 : 1.0); "
-               "select c[head] = top(4) of x in 0 .. 4 where s[head, x] != 0.0 or t[head] != 0.0 "
-               "ranked by 1.0;" AFTER;
+    static const char text[] = BEFORE
+        "stage s[head, x in 0 .. 4] = dot(k[kv_head, x - 9], k[kv_head, 5]) + "
+        "dot(q[head, size(i) + x], q[head, 1]); "
+        "stage t[head] = s[head, 7] + s[head, -1] + (sum x in 5 .. 3 : 1.0) + "
+        "(mean x in 5 .. 5 : 1.0); "
+        "select c[head] = top(4) of x in 0 .. 4 where s[head, x] != 0.0 or t[head] != 0.0 "
+        "ranked by 1.0;" AFTER;
     struct host host;
     cr_assert_eq(plan_of(&host, text, 2, HEDDLE_TARGET_CPU), HEDDLE_OK, "%s", heddle_last_error());
     run(&host, q, k, v, o, 1);
