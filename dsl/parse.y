@@ -217,7 +217,7 @@ static void later(struct parser *parser, struct span span, const char *word) {
 %type <node> expr primary band mode
 %type <derived> clauses
 %type <list> exprs some_exprs names some_names bindings some_bindings map_indices
-%type <list> derived_indices as_names bands over_names
+%type <list> derived_indices as_names bands
 %type <decl> param_decl plain_decl input_decl map_decl
 %type <decls> param_decls plain_decls input_decls map_decls where
 %type <stmt> item statement
@@ -288,17 +288,16 @@ statement:
         $$->derived->value = $8;
         $$->derived->where = $10;
     }
-  | SELECT NAME '[' derived_indices ']' as_names '=' mode OF NAME IN expr over_names clauses ';' {
+  | SELECT NAME '[' derived_indices ']' as_names '=' mode OF NAME IN expr clauses ';' {
         $$ = derived(parser, STMT_SELECT, @1, $2, @2, $4, $6);
         struct ast_derived names = *$$->derived;
-        *$$->derived = $14;
+        *$$->derived = $13;
         $$->derived->name = names.name;
         $$->derived->indices = names.indices;
         $$->derived->as = names.as;
         $$->derived->mode = $8;
         $$->derived->variable = (struct ast_name){$10, @10};
         $$->derived->set = $12;
-        $$->derived->together = $13;
     }
   | FN NAME '(' names ')' '=' expr where ';' {
         $$ = expression(parser, STMT_FN, @1, $7);
@@ -391,11 +390,6 @@ as_names:
   | AS '(' some_names ')'   { $$ = $3; }
   ;
 
-over_names:
-    %empty                  { $$ = NULL; }
-  | OVER '(' some_names ')' { $$ = $3; }
-  ;
-
 mode:
     NAME '(' exprs ')'      { $$ = named(parser, @$, AST_CALL, $1, @1, $3); }
   | NAME '(' bands ')'      { $$ = named(parser, @$, AST_CALL, $1, @1, $3); }
@@ -419,6 +413,12 @@ clauses:
     %empty                  { $$ = (struct ast_derived){.name = {NULL, @$}}; }
   | clauses WHERE expr      { $$ = $1; clause(parser, &$$.where, $3, @2, "where"); }
   | clauses RANKED BY expr  { $$ = $1; clause(parser, &$$.value, $4, @2, "ranked by"); }
+  | clauses OVER '(' some_names ')' {
+        $$ = $1;
+        if ($$.together)
+            diag_error(parser->diags, @2, "'over' stands twice in this selection");
+        $$.together = $4;
+    }
   | clauses ALWAYS expr     { $$ = $1; clause(parser, &$$.always, $3, @2, "always"); }
   | clauses LEAST expr      { $$ = $1; clause(parser, &$$.least, $3, @2, "least"); }
   | clauses MOST expr       { $$ = $1; clause(parser, &$$.most, $3, @2, "most"); }
