@@ -138,7 +138,7 @@ static bool read_candidates(const struct place *inside, const struct place *outs
         return false;
     bool plain = set->kind == SET_RANGE && !set->step;
     out->begin = set->kind == SET_RANGE ? set->begin : integer(outside, set->span, 0);
-    out->end = set->kind == SET_RANGE ? set->end : NULL;
+    out->end = set->kind == SET_RANGE ? set->end : stage_token_count(outside, set->span);
     reach_set(outside, reach, set, NULL);
     if (decl->where) {
         out->where = stage_value(inside, decl->where, TYPE_BOOL, "the condition of a selection");

@@ -37,8 +37,7 @@ static bool is_row(const struct expr *node) {
     return node->deps & DEP_ROW;
 }
 
-// The number of keys.
-static const struct expr *token_count(const struct place *place, struct span span) {
+const struct expr *stage_token_count(const struct place *place, struct span span) {
     const struct expr *count = integer(place, span, 1);
     for (int i = 0; i < place->root->pattern->axis_count; i++)
         count = make2(place, span, OP_MUL, count, leaf(place, span, OP_SIZE, TYPE_INT, i));
@@ -49,7 +48,7 @@ static const struct expr *token_count(const struct place *place, struct span spa
 static const struct expr *first_query(const struct place *place, struct span span) {
     const struct expr *queries = leaf(place, span, OP_QUERIES, TYPE_INT, 0);
     return make2(place, span, OP_MAX, integer(place, span, 0),
-                 make2(place, span, OP_SUB, token_count(place, span), queries));
+                 make2(place, span, OP_SUB, stage_token_count(place, span), queries));
 }
 
 static bool in_stage(const struct place *place, struct span span, const char *what) {
@@ -226,7 +225,7 @@ static const struct expr *extent_of(const struct place *place, struct span span,
     case INDEX_AXIS:
         return leaf(place, span, OP_SIZE, TYPE_INT, index->axis);
     case INDEX_TOKEN:
-        return token_count(place, span);
+        return stage_token_count(place, span);
     case INDEX_BLOCKS:
         return make2(place, span, OP_CEILDIV, leaf(place, span, OP_SIZE, TYPE_INT, index->axis),
                      index->extent);
@@ -381,7 +380,7 @@ static const struct expr *pooled_value(const struct place *place, struct span sp
     const struct expr *end = make2(place, span, OP_ADD, begin, size), *body, *args[MAX_INDICES];
     if (pooled->side >= 0) {
         enum op head = pooled->side == SIDE_QUERY ? OP_HEAD : OP_KV_HEAD;
-        end = make2(place, span, OP_MIN, end, token_count(place, span));
+        end = make2(place, span, OP_MIN, end, stage_token_count(place, span));
         if (pooled->side == SIDE_QUERY)
             begin = make2(place, span, OP_MAX, begin, first_query(place, span));
         body = tensor_row(place, span, pooled->side, leaf(place, span, head, TYPE_INT, 0), x);
@@ -410,7 +409,7 @@ static int pool_stage(const struct place *place, const struct ast *node, enum as
         pooled->side < 0 ? &root->pattern->inputs[pooled->stage] : NULL;
     struct pattern_derived *derived = ARENA_NEW(root->checker->arena, struct pattern_derived);
     struct pattern_input input = {.type = TYPE_REAL, .span = span, .derived = derived};
-    const struct expr *rows = token_count(place, span);
+    const struct expr *rows = stage_token_count(place, span);
     int last = 2;
     derived->rows = derived->implicit_batch = true;
     if (stage) {
@@ -471,7 +470,7 @@ static struct operand fixed_row(const struct place *place, const struct ast *nod
         at[1] = make2(place, span, OP_ADD, make2(place, span, OP_MUL, size, at[1]), offset);
     else
         at[1] = make2(place, span, OP_ADD,
-                      make2(place, span, OP_SUB, token_count(place, span), size), at[1]);
+                      make2(place, span, OP_SUB, stage_token_count(place, span), size), at[1]);
     return (struct operand){.expr = tensor_row(place, span, pooled->side, at[0], at[1])};
 }
 
@@ -546,7 +545,7 @@ static const struct expr *bare_row(const struct place *place, const struct ast *
     scope->input.indices[rows] = (struct pattern_index){INDEX_RANGE, 0, size};
     scope->names[rows].unsized = false;
     const struct expr *token =
-        make2(place, span, OP_ADD, make2(place, span, OP_SUB, token_count(place, span), size),
+        make2(place, span, OP_ADD, make2(place, span, OP_SUB, stage_token_count(place, span), size),
               scope->names[rows].value);
     scope->names[rows].side = SIDE_QUERY;
     scope->names[rows].axis = -1;

@@ -384,6 +384,8 @@ bool stage_close(struct unit *unit, struct stage_scope *scope, const char *what,
 // A condition or a number that must be no row; NULL after an error.
 const struct expr *stage_value(const struct place *place, const struct ast *node, enum type type,
                                const char *what);
+// The number of keys.
+const struct expr *stage_token_count(const struct place *place, struct span span);
 void declare_stage(struct unit *unit, const struct ast_stmt *stmt);
 // What only stages and selections may hold.
 struct operand lower_reduce(const struct place *place, const struct ast *node);

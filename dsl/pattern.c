@@ -34,10 +34,8 @@ bool pattern_selects(const struct pattern *pattern) {
 const struct expr *const *pattern_derived_part(const struct pattern_input *input, int n) {
     enum { SINGLE = 9 };
     const struct pattern_derived *d = input->derived;
-    if (!d || n >= SINGLE + 2 * MAX_BANDS + d->width_count)
+    if (!d || n >= SINGLE + 2 * MAX_BANDS)
         return NULL;
-    if (n >= SINGLE + 2 * MAX_BANDS)
-        return &d->widths[n - SINGLE - 2 * MAX_BANDS].factor;
     if (n >= SINGLE + MAX_BANDS)
         return &d->band_step[n - SINGLE - MAX_BANDS];
     if (n >= SINGLE)
@@ -102,16 +100,15 @@ static void add_derived(struct digest *digest, const struct pattern_input *input
     add_word(digest, (uint64_t)d->is_select | (uint64_t)d->rows << 1 | (uint64_t)d->softmax << 2 |
                          (uint64_t)d->implicit_batch << 3 | (uint64_t)d->inclusive << 4 |
                          (uint64_t)d->mode << 8 | (uint64_t)d->together << 16 |
-                         (uint64_t)d->band_count << 24 | (uint64_t)d->width_count << 32 |
-                         (uint64_t)d->variable << 40 | (uint64_t)d->index_count << 48);
-    for (int i = 0; i < MAX_INDICES; i++)
+                         (uint64_t)d->band_count << 24 | (uint64_t)d->variable << 40 |
+                         (uint64_t)d->index_count << 48);
+    for (int i = 0; i < d->index_count; i++)
         add_word(digest, (uint64_t)d->index_var[i]);
     for (int i = 0; i < d->band_count; i++)
         add_word(digest, (uint64_t)d->band_level[i]);
-    for (int i = 0; i < d->width_count; i++)
-        add_word(digest, d->widths[i].input);
     for (int i = 0; (part = pattern_derived_part(input, i)); i++)
-        add_expr(digest, *part);
+        if (part != &d->reach) // how wide a table is decides no code
+            add_expr(digest, *part);
 }
 
 static void add_pattern(struct digest *digest, const struct pattern *pattern) {

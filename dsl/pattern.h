@@ -75,7 +75,7 @@ struct pattern_derived {
 
     // Of a selection. Candidates: `variable` in begin .. end where `where` holds.
     int variable;
-    const struct expr *begin, *end; // end NULL: as wide as the set's table
+    const struct expr *begin, *end; // what lies past the set's table is left out
     enum select_mode mode;
     bool inclusive;                  // SELECT_MASS
     const struct expr *amount;       // n (a real is rounded down), p, t (real); NULL for bands

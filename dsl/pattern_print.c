@@ -9,8 +9,7 @@
 //   fn n2(e0) = n1 - e0 < 4;
 //   keep any e0 in 0 .. 8 : n2(e0) and ...
 //
-// The dump is a pattern file itself, and checking it gives the same fingerprint (but for selections
-// from sets, whose candidates are then all numbers that are in the set: the same elements).
+// The dump is a pattern file itself, and checking it gives the same fingerprint.
 
 #include "dsl/pattern.h"
 
@@ -269,15 +268,9 @@ static void write_selection(struct dump *dump, const struct pattern_input *input
         write_expr(dump, d->amount);
     strbuf_printf(dump->out, "%s) of e%d in ",
                   d->mode == SELECT_MASS && !d->inclusive ? ", exclusive" : "", d->variable);
-    if (d->end) {
-        write_bound(dump, d->begin);
-        strbuf_puts(dump->out, " .. ");
-        write_bound(dump, d->end);
-    } else { // a set: `where` has the test
-        strbuf_puts(dump->out, "0 .. ");
-        for (int i = 0; i < dump->pattern->axis_count; i++)
-            strbuf_printf(dump->out, "%ssize(%s)", i ? " * " : "", dump->pattern->axes[i]);
-    }
+    write_bound(dump, d->begin);
+    strbuf_puts(dump->out, " .. ");
+    write_bound(dump, d->end);
     write_together(dump, input);
     write_part(dump, " where ", d->where);
     write_part(dump, " ranked by ", d->value);

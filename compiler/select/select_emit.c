@@ -173,9 +173,7 @@ static void emit_scores(struct emitter *e, LLVMValueRef width, LLVMValueRef scor
     struct llvm_unit *unit = w->unit;
     LLVMValueRef zero = llvm_int(unit->i64, 0);
     LLVMValueRef first = clipped(e, select_walk_value(w, e->derived->begin), zero, width);
-    LLVMValueRef end = width;
-    if (e->derived->end)
-        end = clipped(e, select_walk_value(w, e->derived->end), zero, width);
+    LLVMValueRef end = clipped(e, select_walk_value(w, e->derived->end), zero, width);
     hoist(e, e->derived->value, e->derived->variable);
     hoist(e, e->derived->where, e->derived->variable);
     struct llvm_loop loop;
