@@ -131,6 +131,8 @@ static int64_t index_extent(const struct problem *problem, const struct pattern_
         return index->extent->op == OP_INT ? index->extent->payload.i : -1;
     case INDEX_BLOCKS:
     case INDEX_ROOM:
+    case INDEX_DIM:
+    case INDEX_WIDTH:
         break;
     }
     if (index->kind != INDEX_BLOCKS || index->extent->op != OP_INT || index->extent->payload.i < 1)

@@ -30,9 +30,13 @@ static void print_text(const char *file, const struct pattern *pattern) {
     for (int i = 0; i < pattern->param_count; i++)
         printf("%s %s%s", i ? "," : "; param", pattern->params[i].name,
                pattern->params[i].per_head ? "[head]" : "");
+    int given = 0, derived = 0;
     for (int i = 0; i < pattern->input_count; i++)
         if (pattern_is_given(&pattern->inputs[i]))
-            printf("%s %s", i ? "," : "; input", pattern->inputs[i].name);
+            printf("%s %s", given++ ? "," : "; input", pattern->inputs[i].name);
+    for (int i = 0; i < pattern->input_count; i++)
+        if (pattern->inputs[i].derived)
+            printf("%s %s", derived++ ? "," : "; computes", pattern->inputs[i].name);
     putchar('\n');
 }
 
@@ -50,7 +54,11 @@ static void print_json(const char *file, const struct pattern *pattern) {
     json_text(&json, "pattern", pattern->name);
     json_int(&json, "axes", pattern->axis_count);
     json_int(&json, "params", pattern->param_count);
+    int derived = 0;
+    for (int i = 0; i < pattern->input_count; i++)
+        derived += pattern->inputs[i].derived != NULL;
     json_int(&json, "inputs", given_inputs(pattern));
+    json_int(&json, "computed", derived);
     json_bool(&json, "has_score", pattern->score != NULL);
     json_close(&json);
 }

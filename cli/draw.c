@@ -4,6 +4,7 @@
 #include "cli/picture.h"
 #include "cli/problem.h"
 #include "cli/progress.h"
+#include "cli/selected.h"
 
 #include <errno.h>
 #include <inttypes.h>
@@ -37,6 +38,7 @@ static const struct option_row draw_options[] = {
 };
 
 struct draw {
+    struct selected_args selected;
     struct draw_args args;
     struct problem_args problem_args;
     enum format format;
@@ -206,30 +208,37 @@ static int write_drawing(struct draw *draw) {
 
 static int execute(void *context, const char *file) {
     struct draw *draw = context;
+    struct problem_shape shape;
     int status = choose_format(draw);
     if (status == EXIT_DONE)
         status = problem_load(&draw->problem, &draw->problem_args, file);
     if (status == EXIT_DONE)
-        status = problem_bind(&draw->problem, &draw->problem_args, NULL, false);
+        status = selected_read(&draw->selected, &shape);
+    if (status == EXIT_DONE)
+        status = problem_bind(&draw->problem, &draw->problem_args, &shape, false);
     if (status == EXIT_DONE && draw->args.head >= draw->problem.spec.heads)
         status = usage_error("--head %" PRId64 " of --heads %" PRId64 "; they count from 0",
                              draw->args.head, draw->problem.spec.heads);
     if (status == EXIT_DONE)
         status = problem_plan(&draw->problem, &draw->problem_args, true, &draw->plan);
     if (status == EXIT_DONE)
+        status = selected_run(&draw->selected, draw->plan);
+    if (status == EXIT_DONE)
         status = write_drawing(draw);
     picture_finish(&draw->picture);
     mask_finish(&draw->mask);
     plan_destroy(draw->plan);
     problem_finish(&draw->problem);
+    selected_finish(&draw->selected);
     return status;
 }
 
 int command_draw(int argc, char **argv) {
-    struct draw draw = {0};
+    struct draw draw = {.selected.seed = 1};
     const struct option_set sets[] = {PROBLEM_SET(&draw.problem_args),
-                                      OPTION_SET(draw_options, &draw.args)};
+                                      OPTION_SET(draw_options, &draw.args),
+                                      SELECTED_SET(&draw.selected)};
     const struct option_use use = {"draw FILE", "Draws which keys each query of a head sees.", sets,
-                                   2};
+                                   3};
     return problem_command(&use, &draw.problem_args, argc, argv, execute, &draw);
 }

@@ -4,6 +4,7 @@
 #include "cli/measure.h"
 #include "cli/outlook.h"
 #include "cli/progress.h"
+#include "cli/selected.h"
 #include "cli/target.h"
 #include "cli/tiles.h"
 
@@ -16,6 +17,7 @@
 static const int64_t kept_budget_pairs = (int64_t)1 << 26;
 
 struct explain {
+    struct selected_args selected;
     struct problem_args args;
     struct target target;
     struct problem problem;
@@ -112,6 +114,7 @@ static void print_text(const struct explain *explain, const struct costs *costs)
         printf("merged       %" PRId64 " of %" PRId64
                " lists had more runs than fit and became hulls\n",
                counts->merged_lists, counts->lists);
+    selected_text(plan);
     report_plan_text(plan);
     puts("");
     report_tuned_text(plan);
@@ -146,6 +149,7 @@ static void print_json(const struct explain *explain, const struct costs *costs)
     json_ints(&json, "query_tile", plan->query_tile + first, plan->basis_axes);
     json_ints(&json, "key_tile", plan->launch.tile + first, plan->basis_axes);
     report_plan_json(&json, plan);
+    selected_json(&json, plan);
     outlook_json(&json, &explain->outlook, plan);
     json_close(&json);
 }
@@ -171,14 +175,19 @@ static int plan_on_device(struct explain *explain) {
 
 static int work_out(struct explain *explain, const char *file) {
     struct problem *problem = &explain->problem;
+    struct problem_shape shape;
     int status = find_target(explain);
     if (status == EXIT_DONE)
         status = problem_load(problem, &explain->args, file);
     problem->target = &explain->target;
     if (status == EXIT_DONE)
-        status = problem_bind(problem, &explain->args, NULL, false);
+        status = selected_read(&explain->selected, &shape);
+    if (status == EXIT_DONE)
+        status = problem_bind(problem, &explain->args, &shape, false);
     if (status == EXIT_DONE)
         status = problem_plan(problem, &explain->args, true, &explain->plan);
+    if (status == EXIT_DONE)
+        status = selected_run(&explain->selected, explain->plan);
     if (status == EXIT_DONE && problem_plans_on_device(&explain->args))
         status = plan_on_device(explain);
     if (status == EXIT_DONE)
@@ -198,15 +207,16 @@ static int execute(void *context, const char *file) {
     }
     plan_destroy(explain->plan);
     problem_finish(&explain->problem);
+    selected_finish(&explain->selected);
     if (problem_plans_on_device(&explain->args))
         target_close(&explain->target);
     return status;
 }
 
 int command_explain(int argc, char **argv) {
-    struct explain explain = {0};
-    const struct option_set sets[] = {PROBLEM_SET(&explain.args)};
+    struct explain explain = {.selected.seed = 1};
+    const struct option_set sets[] = {PROBLEM_SET(&explain.args), SELECTED_SET(&explain.selected)};
     const struct option_use use = {
-        "explain FILE", "Says what a pattern costs: pairs, tiles, balance, time.", sets, 1};
+        "explain FILE", "Says what a pattern costs: pairs, tiles, balance, time.", sets, 2};
     return problem_command(&use, &explain.args, argc, argv, execute, &explain);
 }

@@ -217,7 +217,7 @@ enum heddle_status npy_read(const char *path, struct npy *out, struct error *err
 
 // ---- writing -------------------------------------------------------------------------------
 
-static bool write_header(FILE *file, const int64_t *shape, int rank) {
+static bool write_header(FILE *file, const char *type, const int64_t *shape, int rank) {
     char text[512], extents[NPY_MAX_RANK * 24] = "";
     size_t used = 0;
     for (int i = 0; i < rank; i++)
@@ -225,8 +225,9 @@ static bool write_header(FILE *file, const int64_t *shape, int rank) {
                                  i + 1 < rank ? ", "
                                  : rank == 1  ? ","
                                               : "");
-    int length = snprintf(text, sizeof text,
-                          "{'descr': '<f4', 'fortran_order': False, 'shape': (%s), }", extents);
+    int length =
+        snprintf(text, sizeof text, "{'descr': '%s', 'fortran_order': False, 'shape': (%s), }",
+                 type, extents);
     int whole = (10 + length + 1 + ALIGN_BYTES - 1) / ALIGN_BYTES * ALIGN_BYTES;
     int header = whole - 10;
     fwrite("\x93NUMPY\x01\x00", 1, 8, file);
@@ -243,20 +244,30 @@ static void remove_file(const char *path) {
         remove(path);
 }
 
-enum heddle_status npy_write(const char *path, const float *data, const int64_t *shape, int rank,
-                             struct error *error) {
+// Elements of 4 bytes.
+static enum heddle_status write_file(const char *path, const char *type, const void *data,
+                                     const int64_t *shape, int rank, struct error *error) {
     size_t count = 1;
     for (int i = 0; i < rank; i++)
         count *= (size_t)shape[i];
     FILE *file = fopen(path, "wb");
     if (!file)
         return error_set(error, HEDDLE_IO_ERROR, "%s: %s", path, strerror(errno));
-    bool written =
-        write_header(file, shape, rank) && fwrite(data, sizeof *data, count, file) == count;
+    bool written = write_header(file, type, shape, rank) && fwrite(data, 4, count, file) == count;
     if (fclose(file) != 0 || !written) {
         int reason = errno;
         remove_file(path);
         return error_set(error, HEDDLE_IO_ERROR, "%s: %s", path, strerror(reason));
     }
     return HEDDLE_OK;
+}
+
+enum heddle_status npy_write(const char *path, const float *data, const int64_t *shape, int rank,
+                             struct error *error) {
+    return write_file(path, "<f4", data, shape, rank, error);
+}
+
+enum heddle_status npy_write_ints(const char *path, const int32_t *data, const int64_t *shape,
+                                  int rank, struct error *error) {
+    return write_file(path, "<i4", data, shape, rank, error);
 }

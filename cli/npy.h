@@ -27,5 +27,8 @@ void npy_shape_text(const int64_t *shape, int rank, char *out, size_t room);
 // Writes float32. On failure the file is removed.
 enum heddle_status npy_write(const char *path, const float *data, const int64_t *shape, int rank,
                              struct error *error);
+// The same of int32.
+enum heddle_status npy_write_ints(const char *path, const int32_t *data, const int64_t *shape,
+                                  int rank, struct error *error);
 
 #endif

@@ -4,19 +4,23 @@
 #include "cli/measure.h"
 #include "cli/problem.h"
 #include "cli/progress.h"
+#include "cli/selected.h"
 #include "cli/target.h"
 #include "cli/tensors.h"
 #include "cli/tune.h"
 #include "runtime/reference.h"
+#include "runtime/reference_select.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 
 // The reference takes 3 to 7 ns a product (more for long predicates): a few seconds.
 static const int64_t verify_budget_products = (int64_t)1 << 29;
+// Elements of stages and selections, a microsecond or several each.
+static const double verify_budget_rows = (double)(1 << 23);
 
 struct run_args {
-    const char *q, *k, *v, *out, *lse;
+    const char *q, *k, *v, *out, *lse, *dump;
     int64_t seed, repeat, threads;
     bool verify, tune;
 };
@@ -28,10 +32,11 @@ static const struct option_row run_options[] = {
     {"k", 0, OPTION_TEXT, MEMBER(k), "FILE", NULL, NULL},
     {"v", 0, OPTION_TEXT, MEMBER(v), "FILE", ".npy, [batch, heads, tokens, dim]", NULL},
     {"out", 0, OPTION_TEXT, MEMBER(out), "FILE", NULL, NULL},
-    {"lse", 0, OPTION_TEXT, MEMBER(lse), "FILE", "write the results as .npy, float32", NULL},
+    {"lse", 0, OPTION_TEXT, MEMBER(lse), "FILE", NULL, NULL},
+    {"dump-sets", 0, OPTION_TEXT, MEMBER(dump), "DIR", "write results, sets as DIR/NAME.npy", NULL},
     {"verify", 0, OPTION_FLAG, MEMBER(verify), "", "compare with the reference", NULL},
-    {"repeat", 0, OPTION_COUNT, MEMBER(repeat), "N", "run N times, report the median (1)", NULL},
-    {"threads", 0, OPTION_COUNT, MEMBER(threads), "N", "(all processors)", NULL},
+    {"repeat", 0, OPTION_COUNT, MEMBER(repeat), "N", NULL, NULL},
+    {"threads", 0, OPTION_COUNT, MEMBER(threads), "N", "(median of 1; all processors)", NULL},
     {"tune", 0, OPTION_FLAG, MEMBER(tune), "", "measure which boxes are best, and remember", NULL},
 };
 
@@ -45,6 +50,8 @@ struct run {
     struct tensors tensors;
     struct tuning tuning;
     struct verify_result verified;
+    struct verify_select_result selected;
+    bool selection_verified, passed; // with --verify
     struct target target;
     struct gpu_run gpu;
 };
@@ -73,12 +80,31 @@ static int prepare(struct run *run, const char *file) {
     return status;
 }
 
+// About so many products of rows make the stages and selections.
+static double selection_products(const struct plan *plan) {
+    const struct pattern *pattern = plan->program->pattern;
+    double products = 0;
+    for (int i = 0; i < pattern->input_count; i++) {
+        double elements = 1;
+        for (int j = 0; pattern->inputs[i].derived && j < ABI_INDICES; j++)
+            elements *= (double)plan->launch.env.arrays[i].extent[j];
+        products += pattern->inputs[i].derived ? elements : 0;
+    }
+    return products;
+}
+
 static int verify(struct run *run) {
     struct error error = {0};
     struct progress progress;
     progress_begin(&progress, "verifying", 0);
     enum heddle_status status = verify_tensors(run->plan, &run->tensors.run, verify_budget_products,
                                                (uint64_t)run->args.seed, &run->verified, &error);
+    bool selects = pattern_selects(run->plan->program->pattern);
+    if (status == HEDDLE_OK && selects && selection_products(run->plan) < verify_budget_rows) {
+        status = verify_select(run->plan, &run->tensors.run, &run->selected, &error);
+        run->selection_verified = status == HEDDLE_OK;
+    }
+    run->passed = run->verified.passed && (!run->selection_verified || run->selected.passed);
     progress_end(&progress);
     return status == HEDDLE_OK ? EXIT_DONE : fail(&error);
 }
@@ -89,12 +115,25 @@ static int write_results(const struct run *run) {
         status = tensors_write_output(&run->tensors, run->plan, run->args.out);
     if (status == EXIT_DONE && run->args.lse)
         status = tensors_write_lse(&run->tensors, run->plan, run->args.lse);
+    if (status == EXIT_DONE && run->args.dump)
+        status = selected_dump(run->plan, run->args.dump);
     return status;
+}
+
+static void print_selection(const struct run *run) {
+    const struct verify_select_result *selected = &run->selected;
+    if (run->selection_verified)
+        printf("selection    %" PRId64 " rankings compared, %" PRId64
+               " elements within rounding of the other choice; stages off by %.3g\n",
+               selected->rankings, selected->differences, selected->stage_error);
+    else if (pattern_selects(run->plan->program->pattern))
+        puts("selection    not compared: too large for the reference");
 }
 
 static void print_text(const struct run *run, const struct figures *figures) {
     const struct verify_result *verified = &run->verified;
     report_text(&run->problem, run->plan, figures);
+    selected_text(run->plan);
     if (run->args.tune)
         tuning_text(&run->tuning, &run->problem);
     if (!run->args.verify) {
@@ -108,6 +147,7 @@ static void print_text(const struct run *run, const struct figures *figures) {
     else
         printf("; a random sample of %" PRId64 " of %" PRId64 " rows\n", verified->rows,
                verified->rows_total);
+    print_selection(run);
 }
 
 static void print_json(const struct run *run, const struct figures *figures) {
@@ -115,6 +155,7 @@ static void print_json(const struct run *run, const struct figures *figures) {
     struct json json;
     json_open(&json, stdout);
     report_json(&json, &run->problem, run->plan, figures);
+    selected_json(&json, run->plan);
     if (run->args.tune)
         tuning_json(&json, &run->tuning, &run->problem);
     if (run->args.verify) {
@@ -123,7 +164,12 @@ static void print_json(const struct run *run, const struct figures *figures) {
         json_real(&json, "lse_error", verified->lse_error);
         json_int(&json, "verified_rows", verified->rows);
         json_int(&json, "rows", verified->rows_total);
-        json_bool(&json, "passed", verified->passed);
+        if (run->selection_verified) {
+            json_int(&json, "verified_rankings", run->selected.rankings);
+            json_int(&json, "rounded_choices", run->selected.differences);
+            json_real(&json, "stage_error", run->selected.stage_error);
+        }
+        json_bool(&json, "passed", run->passed);
     } else {
         json_null(&json, "error");
     }
@@ -137,8 +183,12 @@ static int report(const struct run *run, const struct timing *timing) {
         print_json(run, &figures);
     else
         print_text(run, &figures);
-    if (!run->args.verify || verified->passed)
+    if (!run->args.verify || run->passed)
         return EXIT_DONE;
+    if (run->selection_verified && !run->selected.passed)
+        complain("--verify failed: %s", run->selected.message);
+    if (verified->passed)
+        return EXIT_VERIFY;
     complain(
         "--verify failed: error %.3g (at most %.3g), log-sum-exp error %.3g; worst in batch "
         "%" PRId64 ", head %" PRId64 ", query %" PRId64,

@@ -1,6 +1,7 @@
 // The pipeline: text -> program. See pipeline.h; kernels.c goes on from here.
 
 #include "compiler/pipeline.h"
+#include "compiler/select/select_code.h"
 
 #include "compiler/analyse/count_runs.h"
 #include "compiler/base/log.h"
@@ -152,6 +153,7 @@ void program_destroy(struct program *program) {
         free(program->kernels);
         program->kernels = next;
     }
+    select_code_destroy(program->selections);
     for (int side = 0; side < SIDE_COUNT; side++)
         if (program->planners[side])
             llvm_unit_destroy(program->planners[side]->unit);

@@ -20,6 +20,7 @@ struct map_code;     // compiler/maps.h
 struct kernel;       // compiler/pipeline.h
 struct ptx_kernel;   // the same
 struct ptx_planner;  // the same
+struct select_code;  // compiler/select/select_code.h
 struct llvm_unit;
 
 struct program {
@@ -33,9 +34,10 @@ struct program {
     struct kernel *kernels;           // newest first
     struct ptx_kernel *ptx_kernels;   // newest first
     struct ptx_planner *ptx_planners; // the same
+    struct select_code *selections;   // newest first
     struct cache cache;               // on disk, of all code
-    pthread_mutex_t mutex; // guards kernels, planners, maps and the arena after program_create
-    double front_ms, compile_ms; // parse to analyse; the query-major planner's code
+    pthread_mutex_t mutex;            // guards all code above and the arena after program_create
+    double front_ms, compile_ms;      // parse to analyse; the query-major planner's code
 };
 
 // Text or file (text NULL) -> checked, analysed, planner jitted. On HEDDLE_PATTERN_ERROR the

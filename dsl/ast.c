@@ -11,6 +11,8 @@ const struct ast_op_info ast_ops[AST_OP_COUNT] = {
     [AST_SHR] = {">>", 10},   [AST_ADD] = {"+", 11},    [AST_SUB] = {"-", 11},
     [AST_MUL] = {"*", 12},    [AST_DIV] = {"/", 12},    [AST_MOD] = {"%", 12},
     [AST_ANY] = {"any", 4},   [AST_ALL] = {"all", 4},   [AST_COUNT] = {"count", 4},
+    [AST_SUM] = {"sum", 4},   [AST_MEAN] = {"mean", 4}, [AST_MAX] = {"max", 4},
+    [AST_MIN] = {"min", 4},
 };
 
 struct ast *ast_new(struct arena *arena, enum ast_kind kind, struct span span) {

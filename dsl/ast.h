@@ -34,7 +34,11 @@ enum ast_kind {
     AST_RANGE,      // a .. b step c
     AST_SET,        // {a, b}
     AST_QUANTIFIER, // any e in S : P
-    AST_USE         // use P(name = expr)
+    AST_USE,        // use P(name = expr)
+    AST_REDUCE,     // sum x in S : E
+    AST_REDUCE_OF,  // sum r of A, sum along diagonals of A
+    AST_POOL,       // mean(q, 64)[head, b]: args[0] the call, args[1] an AST_INDEX
+    AST_BAND        // 8: 0.35 step 2, of a selection's bands: args factor, share, step or NULL
 };
 
 enum ast_op {
@@ -62,6 +66,10 @@ enum ast_op {
     AST_ANY,
     AST_ALL,
     AST_COUNT,
+    AST_SUM,
+    AST_MEAN,
+    AST_MAX,
+    AST_MIN,
     AST_OP_COUNT
 };
 
@@ -85,7 +93,7 @@ struct ast {
     uint16_t depth;     // of recursion over the tree; a left spine of operators is one level
     struct span span;
     // AST_NAME, AST_CALL, AST_INDEX, AST_USE: the name; AST_MEMBER: before the point;
-    // AST_QUANTIFIER: the variable.
+    // AST_QUANTIFIER, AST_REDUCE: the variable; AST_REDUCE_OF: the index, or NULL for diagonals.
     struct ast_name name;
     union {
         uint64_t integer; // AST_INT: at most 2^63, which only fits after a minus sign
@@ -106,6 +114,8 @@ enum ast_stmt_kind {
     STMT_INPUT,
     STMT_LET,
     STMT_MAP,
+    STMT_STAGE,
+    STMT_SELECT,
     STMT_FN,
     STMT_REQUIRE,
     STMT_KEEP,
@@ -126,6 +136,19 @@ struct ast_decl { // local[head] = 16
     struct ast_decl *next;
 };
 
+struct ast_derived { // of a stage and a selection
+    struct ast_name name;
+    const struct ast_list *indices;  // an index type, or `name in` one
+    const struct ast_list *as;       // names of all indices, or NULL
+    const struct ast *value;         // of a stage; of a selection, what candidates are ranked by
+    const struct ast *where;         // or NULL
+    const struct ast *mode;          // of a selection: a call, AST_BANDs among its arguments
+    struct ast_name variable;        // of a selection: the candidate
+    const struct ast *set;           // of a selection: candidates
+    const struct ast_list *together; // names of indices that are ranked as one, or NULL
+    const struct ast *always, *least, *most; // or NULL
+};
+
 struct ast_decls {
     struct ast_decl *first, *last;
 };
@@ -141,11 +164,12 @@ struct ast_stmt {
     // STMT_FN, STMT_REQUIRE, STMT_SCORE; STMT_KEEP, STMT_ADD: the condition, NULL for all keys;
     // STMT_POOL: the block; STMT_MERGE: the gate or NULL
     const struct ast *value;
-    const struct ast *level;  // STMT_KEEP, STMT_ADD: after `at`; NULL: the keys themselves
-    const struct ast *weight; // STMT_ADD, STMT_BRANCH: or NULL
-    struct ast_name text;     // STMT_REQUIRE: the message or NULL; STMT_IMPORT: the path
-    struct ast_stmt *body;    // STMT_PATTERN, STMT_BRANCH
-    struct span end;          // the same: the closing brace
+    const struct ast *level;     // STMT_KEEP, STMT_ADD: after `at`; NULL: the keys themselves
+    const struct ast *weight;    // STMT_ADD, STMT_BRANCH: or NULL
+    struct ast_derived *derived; // STMT_STAGE, STMT_SELECT
+    struct ast_name text;        // STMT_REQUIRE: the message or NULL; STMT_IMPORT: the path
+    struct ast_stmt *body;       // STMT_PATTERN, STMT_BRANCH
+    struct span end;             // the same: the closing brace
     struct ast_stmt *next;
 };
 

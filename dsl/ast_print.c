@@ -32,6 +32,7 @@ static int precedence(const struct ast *node) {
     case AST_UNARY:
     case AST_BINARY:
     case AST_QUANTIFIER:
+    case AST_REDUCE:
         return ast_ops[node->op].precedence;
     case AST_TERNARY:
         return PREC_TERNARY;
@@ -105,6 +106,7 @@ static void print_operation(const struct ast *node, struct strbuf *out) {
         }
         break;
     case AST_QUANTIFIER:
+    case AST_REDUCE:
         strbuf_printf(out, "%s %s in ", ast_ops[node->op].surface, node->name.text);
         print(args[0], ast_ops[AST_BIT_OR].precedence, out);
         strbuf_puts(out, " : ");
@@ -140,6 +142,26 @@ static void print_leaf(const struct ast *node, struct strbuf *out) {
         break;
     case AST_SET:
         print_call(node, "{", "}", out);
+        break;
+    case AST_POOL:
+        print_call(node->as.args[0], "(", ")", out);
+        strbuf_puts(out, "[");
+        print_list(node->as.args[1]->as.list, "", out);
+        strbuf_puts(out, "]");
+        break;
+    case AST_REDUCE_OF:
+        strbuf_printf(out, "%s %s of %s", ast_ops[node->op].surface,
+                      node->name.text ? node->name.text : "along diagonals",
+                      node->as.args[0]->name.text);
+        break;
+    case AST_BAND:
+        print(node->as.args[0], 0, out);
+        strbuf_puts(out, ": ");
+        print(node->as.args[1], 0, out);
+        if (node->as.args[2]) {
+            strbuf_puts(out, " step ");
+            print(node->as.args[2], 0, out);
+        }
         break;
     case AST_USE:
         strbuf_puts(out, "use ");
@@ -202,6 +224,44 @@ static void print_level(const struct ast_stmt *stmt, struct strbuf *out) {
     }
 }
 
+static void print_clause(const char *words, const struct ast *value, struct strbuf *out) {
+    if (!value)
+        return;
+    strbuf_puts(out, words);
+    print(value, 0, out);
+}
+
+static void print_names(const char *word, const struct ast_list *names, struct strbuf *out) {
+    if (!names)
+        return;
+    strbuf_printf(out, " %s (", word);
+    print_list(names, "", out);
+    strbuf_puts(out, ")");
+}
+
+static void print_derived(const struct ast_stmt *stmt, struct strbuf *out) {
+    const struct ast_derived *derived = stmt->derived;
+    strbuf_printf(out, "%s %s[", stmt->kind == STMT_STAGE ? "stage" : "select", derived->name.text);
+    print_list(derived->indices, " in ", out);
+    strbuf_puts(out, "]");
+    print_names("as", derived->as, out);
+    strbuf_puts(out, " = ");
+    if (stmt->kind == STMT_STAGE) {
+        print(derived->value, 0, out);
+        print_clause(" where ", derived->where, out);
+        return;
+    }
+    print(derived->mode, 0, out);
+    strbuf_printf(out, " of %s in ", derived->variable.text);
+    print(derived->set, 0, out);
+    print_names("over", derived->together, out);
+    print_clause(" where ", derived->where, out);
+    print_clause(" ranked by ", derived->value, out);
+    print_clause(" always ", derived->always, out);
+    print_clause(" least ", derived->least, out);
+    print_clause(" most ", derived->most, out);
+}
+
 static void print_statement(const struct ast_stmt *stmt, const char *margin, struct strbuf *out) {
     static const char *const words[] = {
         [STMT_AXES] = "axes",       [STMT_CONST] = "const", [STMT_PARAM] = "param",
@@ -212,6 +272,10 @@ static void print_statement(const struct ast_stmt *stmt, const char *margin, str
     };
     if (stmt->kind == STMT_FN) {
         print_function(stmt, margin, out);
+        return;
+    }
+    if (stmt->kind == STMT_STAGE || stmt->kind == STMT_SELECT) {
+        print_derived(stmt, out);
         return;
     }
     strbuf_printf(out, "%s ", words[stmt->kind]);

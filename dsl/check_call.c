@@ -38,7 +38,7 @@ static uint64_t mix(uint64_t hash, uintptr_t word) {
 
 static uint64_t hash_key(const struct memo_key *key) {
     uint64_t hash = mix(mix(0, (uintptr_t)key->object), (uintptr_t)key->head);
-    hash = mix(hash, (uintptr_t)key->variables * 2 + key->in_score);
+    hash = mix(hash, (uintptr_t)key->variables * 4 + key->in_score * 2u + key->in_stage);
     for (uint32_t i = 0; i < key->count; i++)
         hash = mix(hash, (uintptr_t)key->args[i]);
     return hash;
@@ -46,7 +46,7 @@ static uint64_t hash_key(const struct memo_key *key) {
 
 static bool same_key(const struct memo_key *a, const struct memo_key *b) {
     return a->object == b->object && a->head == b->head && a->variables == b->variables &&
-           a->in_score == b->in_score && a->count == b->count &&
+           a->in_score == b->in_score && a->in_stage == b->in_stage && a->count == b->count &&
            (a->count == 0 || memcmp(a->args, b->args, a->count * sizeof *a->args) == 0);
 }
 
@@ -138,6 +138,7 @@ void check_function(const struct place *place, struct function *function) {
     function->state = CHECKING;
     struct place alone = *place;
     alone.variables = 0;
+    alone.in_stage = true;
     alone.in_score = true; // `s` is looked at again where the function is called
     expand(&alone, function, NULL, NULL);
     function->state = checker->diags->error_count == errors_before ? CHECKED : BROKEN;
@@ -185,7 +186,13 @@ static struct operand call_function(const struct place *place, const struct ast 
     }
     if (!function_is_sound(place, node, function) || !good)
         return (struct operand){0};
-    struct memo_key key = {function, place->head, place->variables, place->in_score, keys, count};
+    struct memo_key key = {.object = function,
+                           .head = place->head,
+                           .variables = place->variables,
+                           .in_score = place->in_score,
+                           .in_stage = place->in_stage,
+                           .args = keys,
+                           .count = count};
     struct memo_value *found = memo_find(place->root, &key);
     if (found->known) {
         place->root->quantifiers += found->has_quantifier;
@@ -327,6 +334,9 @@ struct operand lower_call(const struct place *place, const struct ast *node) {
     const struct binding *binding = place_find(place, node->name.text);
     if (!binding) {
         struct builtin builtin;
+        struct operand of_stage;
+        if (stage_call(place, node, &of_stage))
+            return of_stage;
         if (find_builtin(node->name.text, &builtin))
             return builtin_call(place, node, &builtin);
         unknown_name(place, node->name, "function");
@@ -385,6 +395,8 @@ static struct operand read_input(const struct place *place, const struct ast *no
     const struct pattern_input *input = &place->root->pattern->inputs[binding->index];
     const struct expr *indices[MAX_INDICES];
     bool is_set = pattern_is_set(input);
+    if (input->derived)
+        return read_derived(place, node, binding->index);
     uint32_t count = (uint32_t)(input->index_count - is_set);
     if (!lower_indices(place, node, indices, count, is_set ? "input set" : "input"))
         return (struct operand){0};
@@ -409,6 +421,9 @@ static struct operand read_map(const struct place *place, const struct ast *node
 struct operand lower_index(const struct place *place, const struct ast *node) {
     const struct binding *binding = place_find(place, node->name.text);
     if (!binding) {
+        const struct checker *checker = place->root->checker;
+        if (node->name.text == checker->word_q || node->name.text == checker->word_k)
+            return stage_row(place, node);
         unknown_name(place, node->name, "array");
         return (struct operand){0};
     }

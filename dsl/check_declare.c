@@ -287,8 +287,7 @@ static bool branch_index(struct unit *unit, const struct ast *node,
     return count > 0;
 }
 
-static bool input_index(struct unit *unit, const struct ast *node,
-                        struct pattern_index *out_index) {
+bool input_index(struct unit *unit, const struct ast *node, struct pattern_index *out_index) {
     const struct checker *checker = checker_of(unit);
     const struct {
         const char *word;
@@ -382,7 +381,7 @@ void declare_inputs(struct unit *unit, const struct ast_stmt *stmt) {
 
 // ---- maps ------------------------------------------------------------------------------------
 
-static bool map_extent(struct unit *unit, const struct ast *node, struct pattern_index *out_index) {
+bool map_extent(struct unit *unit, const struct ast *node, struct pattern_index *out_index) {
     struct operand range = lower(&unit->place, node);
     if (is_poison(range))
         return false;

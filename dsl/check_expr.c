@@ -253,8 +253,11 @@ static struct operand predefined_name(const struct place *place, const struct as
     const struct checker *checker = place->root->checker;
     const char *name = node->name.text;
     struct span span = node->span;
+    struct operand of_stage;
     if (name == checker->word_head)
         return (struct operand){.expr = place->head};
+    if (stage_name(place, node, &of_stage))
+        return of_stage;
     if (name == checker->word_heads)
         return (struct operand){.expr = leaf(place, span, OP_HEADS, 0, 0)};
     if (name == checker->word_batch)
@@ -358,8 +361,11 @@ static struct operand lower_member(const struct place *place, const struct ast *
         return (struct operand){0};
     }
     int side = base == checker->word_q ? SIDE_QUERY : SIDE_KEY;
+    struct operand of_stage;
     if (member == checker->word_token)
-        return (struct operand){.expr = leaf(place, node->span, OP_TOKEN, 0, side)};
+        return stage_member(place, side, -1, &of_stage)
+                   ? of_stage
+                   : (struct operand){.expr = leaf(place, node->span, OP_TOKEN, 0, side)};
     if (member == checker->word_segment) {
         complain(place, node->span, "'%s.segment': segments are not in this version", base);
         return (struct operand){0};
@@ -369,7 +375,9 @@ static struct operand lower_member(const struct place *place, const struct ast *
     const struct pattern *pattern = place->root->pattern;
     for (int i = 0; i < pattern->axis_count; i++)
         if (pattern->axes[i] == member)
-            return (struct operand){.expr = leaf(place, node->span, OP_COORD, i, side)};
+            return stage_member(place, side, i, &of_stage)
+                       ? of_stage
+                       : (struct operand){.expr = leaf(place, node->span, OP_COORD, i, side)};
     return unknown_axis(place, node);
 }
 
@@ -417,6 +425,14 @@ static struct operand lower_kind(const struct place *place, const struct ast *no
         return lower_quantifier(place, node);
     case AST_USE:
         return lower_use(place, node);
+    case AST_REDUCE:
+        return lower_reduce(place, node);
+    case AST_REDUCE_OF:
+        return lower_reduce_of(place, node);
+    case AST_POOL:
+        return lower_pool(place, node);
+    case AST_BAND:
+        break;
     }
     return (struct operand){0};
 }

@@ -216,6 +216,8 @@ const struct expr *set_contains(const struct place *place, struct span span, con
         return in_list(place, span, set, element);
     case SET_INPUT:
         return in_input(place, span, set, element);
+    case SET_CHILDREN:
+        return set_contains(place, span, set->left, make2(place, span, OP_DIV, element, set->step));
     default:
         left = set_contains(place, span, set->left, element);
         right = set_contains(place, span, set->right, element);
@@ -340,7 +342,7 @@ static const struct expr *over_range(const struct quantifier *quantifier, const 
     struct span span = quantifier->node->span;
     if (too_many(quantifier, set))
         return NULL;
-    if (set->deps & (DEP_QUERY | DEP_KEY | DEP_ARRAY | DEP_SCORE)) {
+    if (!place->in_stage && set->deps & (DEP_QUERY | DEP_KEY | DEP_ARRAY | DEP_SCORE)) {
         complain(place, set->span,
                  "a quantified set must be the same for all positions; test the bounds inside: "
                  "'any e in 0 .. 64 : e < q.i and ...'");
@@ -406,6 +408,11 @@ static const struct expr *over_set(const struct quantifier *quantifier, const st
         return over_range(quantifier, set, filter);
     if (set->kind == SET_INPUT)
         return over_input(quantifier, set, filter);
+    if (set->kind == SET_CHILDREN) {
+        complain(quantifier->place, set->span,
+                 "a quantifier cannot run over children: test them with 'in'");
+        return NULL;
+    }
     if (set->kind != SET_UNION) {
         struct filter more = {
             .set = set->right, .negated = set->kind == SET_DIFFERENCE, .next = filter};

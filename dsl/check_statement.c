@@ -194,6 +194,12 @@ void read_statement(struct unit *unit, const struct ast_stmt *stmt) {
     case STMT_MAP:
         declare_maps(unit, stmt);
         break;
+    case STMT_STAGE:
+        declare_stage(unit, stmt);
+        break;
+    case STMT_SELECT:
+        declare_select(unit, stmt);
+        break;
     case STMT_REQUIRE:
         read_require(unit, stmt);
         break;
@@ -312,10 +318,14 @@ static void check_extents(struct unit *unit) {
     }
     for (int i = 0; i < pattern->require_count; i++)
         check_extent(unit, visits, pattern->requires[i].condition, pattern->requires[i].span);
-    for (int i = 0; i < pattern->input_count; i++)
-        for (int j = 0; j < pattern->inputs[i].index_count; j++)
-            check_extent(unit, visits, pattern->inputs[i].indices[j].extent,
-                         pattern->inputs[i].span);
+    for (int i = 0; i < pattern->input_count; i++) {
+        const struct pattern_input *input = &pattern->inputs[i];
+        const struct expr *const *at;
+        for (int j = 0; j < input->index_count; j++)
+            check_extent(unit, visits, input->indices[j].extent, input->span);
+        for (int j = 0; (at = pattern_derived_part(input, j)); j++)
+            check_extent(unit, visits, *at, input->span);
+    }
 }
 
 // What a use of the pattern wants to know without reading the statements again.
@@ -325,7 +335,7 @@ static void summarise(struct checker *checker, struct pattern_decl *decl) {
     for (const struct ast_stmt *stmt = decl->stmt->body; stmt; stmt = stmt->next) {
         if (stmt->kind == STMT_AXES)
             decl->axes = stmt;
-        if (stmt->kind == STMT_SCORE)
+        if (stmt->kind == STMT_SCORE || stmt->kind == STMT_STAGE || stmt->kind == STMT_SELECT)
             decl->score = stmt;
         bool several = stmt->kind == STMT_POOL || stmt->kind == STMT_BRANCH || stmt->level;
         if (several && !decl->pool)

@@ -120,8 +120,11 @@ static bool pattern_is_sound(const struct place *place, const struct ast *node,
         return false;
     }
     if (decl->score) {
-        complain(place, node->name.span, "'%s' has a score and cannot be used", name);
-        remark(place, decl->score->span, "the score is here");
+        const char *what = decl->score->kind == STMT_STAGE    ? "stage"
+                           : decl->score->kind == STMT_SELECT ? "selection"
+                                                              : "score";
+        complain(place, node->name.span, "'%s' has a %s and cannot be used", name, what);
+        remark(place, decl->score->span, "the %s is here", what);
         return false;
     }
     if (decl->pool) {

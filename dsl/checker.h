@@ -12,6 +12,8 @@
 //   check_use.c        `use P(...)`
 //   check_branch.c     `branch`, `merge`
 //   check_pool.c       `pool`, `keep ... at`, `add`: sources of several resolutions
+//   check_stage.c      stages: rows, reductions, pooling
+//   check_select.c     selections
 //   load.c             bytes of files
 //
 // Idea: the syntax tree is *lowered* straight into the expression graph. Where a name stands for an
@@ -50,7 +52,8 @@ enum set_kind {
     SET_INPUT,
     SET_UNION,
     SET_INTERSECTION,
-    SET_DIFFERENCE
+    SET_DIFFERENCE,
+    SET_CHILDREN // x whose x / step is in `left`
 };
 
 struct set {
@@ -170,9 +173,12 @@ struct place {
     uint32_t limit;          // bindings of `scope` from here on are not visible
     const struct expr *head; // the value of `head`; other than OP_HEAD in a used table's value
     int variables;           // quantifier variables in use: the number of the next
-    bool in_score;
+    bool in_score, in_stage;
+    struct stage_scope *stage; // with in_stage: what its names mean; NULL: a function on its own
     const struct call_site *calls;
 };
+
+struct stage_scope; // check_stage.c
 
 struct memo; // expansions by function and arguments
 
@@ -290,7 +296,7 @@ struct memo_key {
     const void *object; // function, pattern or binding
     const struct expr *head;
     int variables;
-    bool in_score;
+    bool in_score, in_stage;
     const void *const *args;
     uint32_t count;
 };
@@ -381,11 +387,55 @@ void declare_consts(struct unit *unit, const struct ast_stmt *stmt);
 void declare_params(struct unit *unit, const struct ast_stmt *stmt);
 void declare_inputs(struct unit *unit, const struct ast_stmt *stmt);
 void declare_maps(struct unit *unit, const struct ast_stmt *stmt);
+// An index's type, of inputs; a range 0 .. n, of maps. False after an error.
+bool input_index(struct unit *unit, const struct ast *node, struct pattern_index *out_index);
+bool map_extent(struct unit *unit, const struct ast *node, struct pattern_index *out_index);
 void declare_lets(struct place *place, const struct ast_decl *decls, const char *what);
 // Binds a name to an expression of another place. The type must fit unless any does (-1).
 struct binding *bind_expression(const struct place *place, struct scope *scope, const char *what,
                                 struct ast_name name, const struct ast *ast,
                                 const struct place *home, int type);
+
+// ---- check_stage.c ---------------------------------------------------------------------------
+
+// The indices of a stage or selection, and the place where its expressions stand.
+struct stage_scope {
+    struct pattern_input input;
+    struct pattern_derived derived;
+    struct place place;
+    // Coordinates that name an index: k.i. The value at names[n] is of index n.
+    struct {
+        int side, axis; // side -1: no coordinate; axis -1: the token
+        const struct expr *value;
+        bool unsized; // its extent follows from the value
+    } names[MAX_INDICES];
+    bool logit; // the value has a product with bare k: it is causal
+};
+// Reads the indices. False after an error.
+bool stage_open(struct unit *unit, const struct ast_derived *decl, struct stage_scope *out_scope);
+// Adds the array to the pattern and declares its name. False after an error.
+bool stage_close(struct unit *unit, struct stage_scope *scope, const char *what,
+                 struct ast_name name);
+// A condition or a number that must be no row; NULL after an error.
+const struct expr *stage_value(const struct place *place, const struct ast *node, enum type type,
+                               const char *what);
+// The number of keys.
+const struct expr *stage_token_count(const struct place *place, struct span span);
+void declare_stage(struct unit *unit, const struct ast_stmt *stmt);
+// What only stages and selections may hold.
+struct operand lower_reduce(const struct place *place, const struct ast *node);
+struct operand lower_reduce_of(const struct place *place, const struct ast *node);
+struct operand lower_pool(const struct place *place, const struct ast *node);
+bool stage_name(const struct place *place, const struct ast *node, struct operand *out);
+bool stage_member(const struct place *place, int side, int axis, struct operand *out);
+bool stage_call(const struct place *place, const struct ast *node, struct operand *out);
+struct operand stage_row(const struct place *place, const struct ast *node);
+struct operand read_derived(const struct place *place, const struct ast *node, uint16_t index);
+
+// ---- check_select.c --------------------------------------------------------------------------
+
+void declare_select(struct unit *unit, const struct ast_stmt *stmt);
+struct operand lower_children(const struct place *place, const struct ast *node);
 
 // ---- check_use.c -----------------------------------------------------------------------------
 

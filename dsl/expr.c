@@ -97,13 +97,18 @@ static uint8_t leaf_deps(const struct expr *node) {
     case OP_MAP:
     case OP_MEMBER:
         return DEP_ARRAY;
+    case OP_TENSOR:
+        return DEP_ROW | DEP_BATCH;
+    case OP_STAGE: // side 1: of rows
+        return node->payload.ref.side ? DEP_ARRAY | DEP_ROW : DEP_ARRAY;
     default:
         return 0;
     }
 }
 
 static bool binds_variable(enum op op) {
-    return op == OP_ANY || op == OP_ALL || op == OP_COUNT;
+    return op == OP_ANY || op == OP_ALL || op == OP_COUNT || op == OP_SUM_OVER ||
+           op == OP_MAX_OVER || op == OP_MIN_OVER;
 }
 
 static void set_dependencies(struct expr *node) {
@@ -123,6 +128,8 @@ static void set_dependencies(struct expr *node) {
     }
     if (node->vars)
         node->deps |= DEP_VAR;
+    if (node->op == OP_DIM_SUM)
+        node->deps &= (uint8_t)~DEP_ROW;
 }
 
 // Finds or adds the node described by the arguments.

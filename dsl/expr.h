@@ -53,6 +53,7 @@ enum {
     DEP_SCORE = 16, // the scaled logit `s`
     DEP_VAR = 32,   // a variable of a quantifier outside of this node
     DEP_ARRAY = 64, // reads an input or a map
+    DEP_ROW = 128,  // is a row: has a value for each dim
 };
 
 struct expr {
@@ -182,6 +183,8 @@ struct eval_array {   // an input or a map, as the evaluator sees it
     int64_t extent[MAX_INDICES];
 };
 
+struct eval_rows;
+
 struct eval_env {
     int64_t size[MAX_AXES];
     int axis_count;
@@ -193,6 +196,7 @@ struct eval_env {
     int64_t head, batch;
     int64_t query[MAX_AXES], key[MAX_AXES]; // coordinates of the pair
     double score;                           // `s`
+    struct eval_rows *rows;                 // what stages read (dsl/eval_rows.h), or NULL
     // Turns of quantifiers still allowed, or 0 for no bound: EVAL_WORK when they are spent.
     int64_t turns_left;
     int64_t vars[MAX_VARS]; // quantifier variables, by nesting depth
@@ -212,6 +216,7 @@ union value expr_eval(const struct expr *root, struct eval_env *env, struct eval
 
 struct expr_names { // how references are spelled
     const char *const *axes, *const *params, *const *tables, *const *inputs, *const *maps;
+    const bool *batched;      // by input: its first index is the batch, and not written; or NULL
     const char *const *nodes; // by id: what stands for a node below the root, or NULL; may be NULL
 };
 // The expression as the language writes it, with the fewest parentheses. Output longer than 64 KiB

@@ -1,7 +1,10 @@
 // The reference meaning of an expression for one pair: a plain recursive evaluator over the rows'
 // `eval`. Deliberately shares nothing with expr_walk.c.
 
+#include "dsl/eval_rows.h"
 #include "dsl/expr.h"
+
+#include <math.h>
 
 static union value eval(const struct expr *node, struct eval_env *env,
                         struct eval_failure *failure);
@@ -70,6 +73,147 @@ static union value quantifier(const struct expr *node, struct eval_env *env,
     return (union value){.b = node->op == OP_ANY ? held > 0 : held == count};
 }
 
+// ---- stages and selections -------------------------------------------------------------------
+
+static void eval_row(const struct expr *node, struct eval_env *env, struct eval_failure *failure,
+                     double *out);
+
+// The element of a stage that the indices name; -1: there is none.
+static int64_t stage_element(const struct expr *node, struct eval_env *env,
+                             struct eval_failure *failure) {
+    const struct eval_stage *stage = &env->rows->stages[node->payload.ref.index];
+    int64_t at = 0;
+    for (int i = 0; i < node->arity; i++) {
+        int64_t index = eval(node->args[i], env, failure).i;
+        if (index < 0 || index >= stage->extent[i])
+            return -1;
+        at = at * stage->extent[i] + index;
+    }
+    return at;
+}
+
+static double stage_value(const struct expr *node, struct eval_env *env,
+                          struct eval_failure *failure) {
+    int64_t at = stage_element(node, env, failure);
+    return at < 0 ? 0.0 : env->rows->stages[node->payload.ref.index].data[at];
+}
+
+static double dim_sum(const struct expr *node, struct eval_env *env, struct eval_failure *failure) {
+    double row[EVAL_MOST_DIMS], sum = 0.0;
+    eval_row(node->args[0], env, failure, row);
+    for (int64_t d = 0; d < env->rows->dim; d++)
+        sum += row[d];
+    return sum;
+}
+
+static double reduced(enum op op, double sum, double term) {
+    if (op == OP_SUM_OVER)
+        return sum + term;
+    if (op == OP_MAX_OVER)
+        return sum > term ? sum : term;
+    return sum < term ? sum : term;
+}
+
+static double nothing_reduced(enum op op) {
+    return op == OP_SUM_OVER ? 0.0 : op == OP_MAX_OVER ? -INFINITY : INFINITY;
+}
+
+// Over rows (out has dim numbers) or values (out has one).
+static void reduction(const struct expr *node, struct eval_env *env, struct eval_failure *failure,
+                      bool rows, double *out) {
+    int64_t begin = eval(node->args[0], env, failure).i;
+    int64_t end = eval(node->args[1], env, failure).i;
+    int64_t step = eval(node->args[2], env, failure).i, count = rows ? env->rows->dim : 1;
+    int64_t *variable = &env->vars[node->payload.ref.index], outer = *variable;
+    double term[EVAL_MOST_DIMS];
+    for (int64_t d = 0; d < count; d++)
+        out[d] = nothing_reduced(node->op);
+    for (int64_t i = begin; i<end; i += step> 0 ? step : 1) {
+        *variable = i;
+        if (rows)
+            eval_row(node->args[3], env, failure, term);
+        else
+            term[0] = eval(node->args[3], env, failure).r;
+        for (int64_t d = 0; d < count; d++)
+            out[d] = reduced(node->op, out[d], term[d]);
+    }
+    *variable = outer;
+}
+
+static void stage_row(const struct expr *node, struct eval_env *env, struct eval_failure *failure,
+                      double *out) {
+    int64_t at = stage_element(node, env, failure), dim = env->rows->dim;
+    const double *data = env->rows->stages[node->payload.ref.index].data;
+    for (int64_t d = 0; d < dim; d++)
+        out[d] = at < 0 ? 0.0 : data[at * dim + d];
+}
+
+static double as_double(union value value, enum type type) {
+    return type == TYPE_REAL ? value.r : type == TYPE_INT ? (double)value.i : value.b;
+}
+
+static union value from_double(double value, enum type type) {
+    if (type == TYPE_REAL)
+        return (union value){.r = value};
+    return type == TYPE_INT ? (union value){.i = (int64_t)value} : (union value){.b = value != 0};
+}
+
+// An operation on rows is the operation on their elements. Integers and booleans of rows come out
+// of comparisons, and are small.
+static void row_operation(const struct expr *node, struct eval_env *env,
+                          struct eval_failure *failure, double *out) {
+    double args[3][EVAL_MOST_DIMS];
+    for (int i = 0; i < node->arity; i++)
+        eval_row(node->args[i], env, failure, args[i]);
+    for (int64_t d = 0; d < env->rows->dim; d++) {
+        union value values[MAX_EXPR_ARGS] = {0};
+        enum eval_fault fault = EVAL_OK;
+        for (int i = 0; i < node->arity; i++)
+            values[i] = from_double(args[i][d], node->args[i]->type);
+        out[d] = as_double(op_table[node->op].eval(values, &fault), node->type);
+        if (fault != EVAL_OK)
+            record(failure, fault, node);
+    }
+}
+
+static void eval_row(const struct expr *node, struct eval_env *env, struct eval_failure *failure,
+                     double *out) {
+    const struct eval_rows *rows = env->rows;
+    if (!(node->deps & DEP_ROW)) {
+        double value = as_double(eval(node, env, failure), node->type);
+        for (int64_t d = 0; d < rows->dim; d++)
+            out[d] = value;
+    } else if (node->op == OP_TENSOR) {
+        int64_t head = eval(node->args[0], env, failure).i;
+        int64_t token = eval(node->args[1], env, failure).i;
+        rows->read(rows->context, node->payload.ref.side, env->batch, head, token, out);
+    } else if (node->op == OP_STAGE) {
+        stage_row(node, env, failure, out);
+    } else if (op_table[node->op].eval) {
+        row_operation(node, env, failure, out);
+    } else {
+        reduction(node, env, failure, true, out);
+    }
+}
+
+static union value stage_leaf(const struct expr *node, struct eval_env *env,
+                              struct eval_failure *failure) {
+    union value value = {.r = 0.0};
+    if (node->op == OP_STAGE)
+        value.r = stage_value(node, env, failure);
+    else if (node->op == OP_DIM_SUM)
+        value.r = dim_sum(node, env, failure);
+    else if (node->op == OP_DIM)
+        value.i = env->rows->dim;
+    else if (node->op == OP_QUERIES)
+        value.i = env->rows->queries;
+    else if (node->op == OP_SCALE)
+        value.r = env->rows->scale;
+    else
+        reduction(node, env, failure, false, &value.r);
+    return value;
+}
+
 static union value leaf(const struct expr *node, struct eval_env *env,
                         struct eval_failure *failure) {
     const int64_t *position = node->payload.ref.side == SIDE_QUERY ? env->query : env->key;
@@ -115,8 +259,12 @@ static union value leaf(const struct expr *node, struct eval_env *env,
         }
         return env->tables[index][head];
     }
-    default:
+    case OP_ANY:
+    case OP_ALL:
+    case OP_COUNT:
         return quantifier(node, env, failure);
+    default:
+        return stage_leaf(node, env, failure);
     }
 }
 
@@ -142,4 +290,9 @@ static union value eval(const struct expr *node, struct eval_env *env,
 
 union value expr_eval(const struct expr *root, struct eval_env *env, struct eval_failure *failure) {
     return eval(root, env, failure);
+}
+
+void expr_eval_row(const struct expr *root, struct eval_env *env, struct eval_failure *failure,
+                   double *out) {
+    eval_row(root, env, failure, out);
 }

@@ -45,9 +45,11 @@ void expr_print_real(double value, struct strbuf *out) {
 
 static void print_some_indices(struct printer *p, const char *name, const struct expr *node,
                                int count) {
+    bool of_input = node->op == OP_INPUT || node->op == OP_MEMBER || node->op == OP_STAGE;
+    int first = of_input && p->names->batched && p->names->batched[node->payload.ref.index];
     strbuf_printf(p->out, "%s[", name);
-    for (int i = 0; i < count; i++) {
-        strbuf_puts(p->out, i ? ", " : "");
+    for (int i = first; i < count; i++) {
+        strbuf_puts(p->out, i > first ? ", " : "");
         print(p, node->args[i], 0);
     }
     strbuf_puts(p->out, "]");
@@ -72,6 +74,20 @@ static const char *const place_names[] = {
 
 static void print_variable(struct printer *p, unsigned index) {
     strbuf_printf(p->out, "e%u", index);
+}
+
+static void print_row(struct printer *p, const struct expr *node) {
+    strbuf_puts(p->out, node->payload.ref.side == SIDE_QUERY ? "q[" : "k[");
+    print(p, node->args[0], 0);
+    strbuf_puts(p->out, ", ");
+    print(p, node->args[1], 0);
+    strbuf_puts(p->out, "]");
+}
+
+static void print_dim_sum(struct printer *p, const struct expr *node) {
+    strbuf_puts(p->out, "sum(");
+    print(p, node->args[0], 0);
+    strbuf_puts(p->out, ")");
 }
 
 static void print_quantifier(struct printer *p, const struct expr *node, int outer) {
@@ -161,6 +177,24 @@ static void print_leaf(struct printer *p, const struct expr *node, int outer) {
         break;
     case OP_MEMBER:
         print_member(p, names->inputs[index], node, outer);
+        break;
+    case OP_TENSOR:
+        print_row(p, node);
+        break;
+    case OP_STAGE:
+        print_indices(p, names->inputs[index], node);
+        break;
+    case OP_DIM_SUM:
+        print_dim_sum(p, node);
+        break;
+    case OP_DIM:
+        strbuf_puts(p->out, "dim");
+        break;
+    case OP_QUERIES:
+        strbuf_puts(p->out, "queries");
+        break;
+    case OP_SCALE:
+        strbuf_puts(p->out, "scale");
         break;
     default:
         print_quantifier(p, node, outer);

@@ -137,6 +137,59 @@ static struct ast_stmts lost(struct parser *parser, struct ast_stmts list, struc
     return list;
 }
 
+static struct ast_stmt *derived(struct parser *parser, enum ast_stmt_kind kind, struct span span,
+                                const char *name, struct span name_span,
+                                const struct ast_list *indices, const struct ast_list *as) {
+    struct ast_stmt *stmt = statement(parser, kind, span);
+    stmt->name = (struct ast_name){name, name_span};
+    stmt->derived = ARENA_NEW(parser->arena, struct ast_derived);
+    stmt->derived->name = stmt->name;
+    stmt->derived->indices = indices;
+    stmt->derived->as = as;
+    return stmt;
+}
+
+/* `name in type` was read as a comparison. */
+static struct ast_list *append_index(struct parser *parser, struct ast_list *list,
+                                     const struct ast *node) {
+    bool named = node->kind == AST_BINARY && node->op == AST_IN && !node->parenthesised &&
+                 node->as.args[0]->kind == AST_NAME;
+    if (!named)
+        return append(parser, list, NULL, node->span, node);
+    return append(parser, list, node->as.args[0]->name.text, node->as.args[0]->span,
+                  node->as.args[1]);
+}
+
+/* sum, mean, max, min: names everywhere else. */
+static enum ast_op reduction(const char *word) {
+    enum ast_op op = AST_SUM;
+    while (op < AST_MIN && strcmp(ast_ops[op].surface, word) != 0)
+        op++;
+    return op;
+}
+
+static struct ast *reduce(struct parser *parser, struct span span, enum ast_kind kind,
+                          const char *word, const char *name, struct span name_span, const struct ast *a, const struct ast *b) {
+    struct ast *node = ast_operation(parser->arena, kind, reduction(word), span, a, b, NULL);
+    node->name = (struct ast_name){name, name_span};
+    return parser_checked(parser, node);
+}
+
+static void expect_words(struct parser *parser, struct span span, const char *one,
+                         const char *other) {
+    if (strcmp(one, "along") != 0 || strcmp(other, "diagonals") != 0)
+        diag_error(parser->diags, span, "expected 'along diagonals of', saw '%s %s of'", one,
+                   other);
+}
+
+/* A clause of a selection may stand once. */
+static void clause(struct parser *parser, const struct ast **place, const struct ast *value,
+                   struct span span, const char *word) {
+    if (*place)
+        diag_error(parser->diags, span, "'%s' stands twice in this selection", word);
+    *place = value;
+}
+
 static void later(struct parser *parser, struct span span, const char *word) {
     diag_error(parser->diags, span, "'%s': not in this version", word);
 }
@@ -152,6 +205,7 @@ static void later(struct parser *parser, struct span span, const char *word) {
     struct ast_decls decls;
     struct ast_stmt *stmt;
     struct ast_stmts stmts;
+    struct ast_derived derived;
 }
 
 %token END 0 "the end of the file"
@@ -166,6 +220,9 @@ static void later(struct parser *parser, struct span span, const char *word) {
 %token <word> MERGE "'merge'" ORDER "'order'" LAYER "'layer'" SEGMENTS "'segments'" AT "'at'"
 %token <word> WHERE "'where'" STEP "'step'" USE "'use'" TRUE "'true'" FALSE "'false'"
 %token <word> AND "'and'" OR "'or'" NOT "'not'" IN "'in'" ANY "'any'" ALL "'all'" COUNT "'count'"
+%token <word> AS "'as'" OF "'of'" RANKED "'ranked'" BY "'by'" OVER "'over'" ALWAYS "'always'"
+%token <word> REDUCTION "a reduction"
+%token <word> LEAST "'least'" MOST "'most'"
 %token <word> LATER "a statement of a later version"
 %token DOTS "'..'" SHL "'<<'" SHR "'>>'" LE "'<='" GE "'>='" EQ "'=='" NE "'!='"
 
@@ -184,8 +241,10 @@ static void later(struct parser *parser, struct span span, const char *word) {
 %left '*' '/' '%'
 %precedence NEGATIVE
 
-%type <node> expr primary
+%type <node> expr primary band mode
+%type <derived> clauses
 %type <list> exprs some_exprs names some_names bindings some_bindings map_indices
+%type <list> derived_indices as_names bands
 %type <decl> param_decl plain_decl input_decl map_decl
 %type <decls> param_decls plain_decls input_decls map_decls where
 %type <stmt> item statement
@@ -247,6 +306,26 @@ statement:
   | PARAM param_decls ';'       { $$ = declaration(parser, STMT_PARAM, @1, NULL, @1, $2.first); }
   | INPUT NAME input_decls ';'  { $$ = declaration(parser, STMT_INPUT, @1, $2, @2, $3.first); }
   | MAP map_decls ';'           { $$ = declaration(parser, STMT_MAP, @1, NULL, @1, $2.first); }
+  | STAGE NAME '[' derived_indices ']' as_names '=' expr ';' {
+        $$ = derived(parser, STMT_STAGE, @1, $2, @2, $4, $6);
+        $$->derived->value = $8;
+    }
+  | STAGE NAME '[' derived_indices ']' as_names '=' expr WHERE expr ';' {
+        $$ = derived(parser, STMT_STAGE, @1, $2, @2, $4, $6);
+        $$->derived->value = $8;
+        $$->derived->where = $10;
+    }
+  | SELECT NAME '[' derived_indices ']' as_names '=' mode OF NAME IN expr clauses ';' {
+        $$ = derived(parser, STMT_SELECT, @1, $2, @2, $4, $6);
+        struct ast_derived names = *$$->derived;
+        *$$->derived = $13;
+        $$->derived->name = names.name;
+        $$->derived->indices = names.indices;
+        $$->derived->as = names.as;
+        $$->derived->mode = $8;
+        $$->derived->variable = (struct ast_name){$10, @10};
+        $$->derived->set = $12;
+    }
   | FN NAME '(' names ')' '=' expr where ';' {
         $$ = expression(parser, STMT_FN, @1, $7);
         $$->name = (struct ast_name){$2, @2};
@@ -350,6 +429,50 @@ map_indices:
   | map_indices ',' NAME IN expr    { $$ = append(parser, $1, $3, @3, $5); }
   ;
 
+derived_indices:
+    expr                        { $$ = append_index(parser, NULL, $1); }
+  | derived_indices ',' expr    { $$ = append_index(parser, $1, $3); }
+  ;
+
+as_names:
+    %empty                  { $$ = NULL; }
+  | AS '(' some_names ')'   { $$ = $3; }
+  ;
+
+mode:
+    NAME '(' exprs ')'      { $$ = named(parser, @$, AST_CALL, $1, @1, $3); }
+  | NAME '(' bands ')'      { $$ = named(parser, @$, AST_CALL, $1, @1, $3); }
+  ;
+
+bands:
+    band                    { $$ = append(parser, NULL, NULL, @1, $1); }
+  | bands ',' band          { $$ = append(parser, $1, NULL, @3, $3); }
+  ;
+
+band:
+    expr ':' expr {
+        $$ = operation(parser, @$, AST_BAND, AST_NOT, $1, $3, NULL);
+    }
+  | expr ':' expr STEP expr {
+        $$ = operation(parser, @$, AST_BAND, AST_NOT, $1, $3, $5);
+    }
+  ;
+
+clauses:
+    %empty                  { $$ = (struct ast_derived){.name = {NULL, @$}}; }
+  | clauses WHERE expr      { $$ = $1; clause(parser, &$$.where, $3, @2, "where"); }
+  | clauses RANKED BY expr  { $$ = $1; clause(parser, &$$.value, $4, @2, "ranked by"); }
+  | clauses OVER '(' some_names ')' {
+        $$ = $1;
+        if ($$.together)
+            diag_error(parser->diags, @2, "'over' stands twice in this selection");
+        $$.together = $4;
+    }
+  | clauses ALWAYS expr     { $$ = $1; clause(parser, &$$.always, $3, @2, "always"); }
+  | clauses LEAST expr      { $$ = $1; clause(parser, &$$.least, $3, @2, "least"); }
+  | clauses MOST expr       { $$ = $1; clause(parser, &$$.most, $3, @2, "most"); }
+  ;
+
 where:
     %empty              { $$ = (struct ast_decls){NULL, NULL}; }
   | WHERE plain_decls   { $$ = $2; }
@@ -417,6 +540,18 @@ expr:
         node->name = (struct ast_name){$2, @2};
         $$ = parser_checked(parser, node);
     }
+  | REDUCTION NAME IN expr ':' expr %prec ANY {
+        $$ = reduce(parser, @$, AST_REDUCE, $1, $2, @2, $4, $6);
+    }
+  | REDUCTION NAME OF NAME {
+        $$ = reduce(parser, @$, AST_REDUCE_OF, $1, $2, @2,
+                    named(parser, @4, AST_NAME, $4, @4, NULL), NULL);
+    }
+  | REDUCTION NAME NAME OF NAME {
+        expect_words(parser, @2, $2, $3);
+        $$ = reduce(parser, @$, AST_REDUCE_OF, $1, NULL, @2,
+                    named(parser, @5, AST_NAME, $5, @5, NULL), NULL);
+    }
   ;
 
 primary:
@@ -446,6 +581,11 @@ primary:
     }
   | NAME '(' exprs ')'          { $$ = named(parser, @$, AST_CALL, $1, @1, $3); }
   | NAME '[' exprs ']'          { $$ = named(parser, @$, AST_INDEX, $1, @1, $3); }
+  | NAME '(' exprs ')' '[' exprs ']' {
+        struct ast *call = named(parser, @1, AST_CALL, $1, @1, $3);
+        struct ast *index = named(parser, @5, AST_INDEX, $1, @1, $6);
+        $$ = operation(parser, @$, AST_POOL, AST_NOT, call, index, NULL);
+    }
   | USE NAME '(' bindings ')'   { $$ = named(parser, @$, AST_USE, $2, @2, $4); }
   | '{' exprs '}'               { $$ = named(parser, @$, AST_SET, NULL, @1, $2); }
   | '(' expr ')' {

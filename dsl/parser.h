@@ -39,7 +39,8 @@ struct parser {
     int brackets;            // open ( [ {
     int pending;             // a token read ahead, or 0
     struct span pending_span;
-    bool ended; // the lexer has given its end; it must not be asked again
+    bool in_derived; // inside of a stage or a selection: some names are words of it
+    bool ended;      // the lexer has given its end; it must not be asked again
 };
 
 // Parses a registered source. Errors are in diags; the tree holds what could be read.

@@ -8,6 +8,7 @@ struct expr_names pattern_names(const struct pattern *pattern, struct arena *are
     const char **scalars = ARENA_ARRAY(arena, const char *, (size_t)pattern->scalar_count);
     const char **tables = ARENA_ARRAY(arena, const char *, (size_t)pattern->table_count);
     const char **inputs = ARENA_ARRAY(arena, const char *, (size_t)pattern->input_count);
+    bool *batched = ARENA_ARRAY(arena, bool, (size_t)pattern->input_count);
     const char **maps = ARENA_ARRAY(arena, const char *, (size_t)pattern->map_count);
     for (int i = 0; i < pattern->param_count; i++) {
         const struct pattern_param *param = &pattern->params[i];
@@ -16,13 +17,36 @@ struct expr_names pattern_names(const struct pattern *pattern, struct arena *are
     for (int i = 0; i < pattern->input_count; i++) {
         const struct pattern_input *input = &pattern->inputs[i];
         inputs[i] = input->name;
-        if (!pattern_is_given(input))
+        batched[i] = input->derived && input->derived->implicit_batch;
+        if (input->is_elements)
             scalars[input->room] =
                 arena_format(arena, "room(%s)", pattern->inputs[input->set].name);
     }
     for (int i = 0; i < pattern->map_count; i++)
         maps[i] = pattern->maps[i].name;
-    return (struct expr_names){pattern->axes, scalars, tables, inputs, maps, NULL};
+    return (struct expr_names){pattern->axes, scalars, tables, inputs, maps, batched, NULL};
+}
+
+bool pattern_selects(const struct pattern *pattern) {
+    for (int i = 0; i < pattern->input_count; i++)
+        if (pattern->inputs[i].derived)
+            return true;
+    return false;
+}
+
+const struct expr *const *pattern_derived_part(const struct pattern_input *input, int n) {
+    enum { SINGLE = 9 };
+    const struct pattern_derived *d = input->derived;
+    if (!d || n >= SINGLE + 2 * MAX_BANDS)
+        return NULL;
+    if (n >= SINGLE + MAX_BANDS)
+        return &d->band_step[n - SINGLE - MAX_BANDS];
+    if (n >= SINGLE)
+        return &d->band_share[n - SINGLE];
+    const struct expr *const *const single[SINGLE] = {&d->value, &d->where,  &d->begin,
+                                                      &d->end,   &d->amount, &d->forced,
+                                                      &d->least, &d->most,   &d->reach};
+    return single[n];
 }
 
 // ---- fingerprint -----------------------------------------------------------------------------
@@ -89,6 +113,26 @@ static void add_sources(struct digest *digest, const struct pattern *pattern) {
         add_expr(digest, pattern->branches[i].gate);
 }
 
+static void add_derived(struct digest *digest, const struct pattern_input *input) {
+    const struct pattern_derived *d = input->derived;
+    const struct expr *const *part;
+    add_word(digest, d != NULL);
+    if (!d)
+        return;
+    add_word(digest, (uint64_t)d->is_select | (uint64_t)d->rows << 1 | (uint64_t)d->softmax << 2 |
+                         (uint64_t)d->implicit_batch << 3 | (uint64_t)d->inclusive << 4 |
+                         (uint64_t)d->mode << 8 | (uint64_t)d->together << 16 |
+                         (uint64_t)d->band_count << 24 | (uint64_t)d->variable << 40 |
+                         (uint64_t)d->index_count << 48);
+    for (int i = 0; i < d->index_count; i++)
+        add_word(digest, (uint64_t)d->index_var[i]);
+    for (int i = 0; i < d->band_count; i++)
+        add_word(digest, (uint64_t)d->band_level[i]);
+    for (int i = 0; (part = pattern_derived_part(input, i)); i++)
+        if (part != &d->reach) // how wide a table is decides no code
+            add_expr(digest, *part);
+}
+
 static void add_pattern(struct digest *digest, const struct pattern *pattern) {
     add_word(digest, (uint64_t)pattern->axis_count);
     add_word(digest, (uint64_t)pattern->param_count);
@@ -102,6 +146,7 @@ static void add_pattern(struct digest *digest, const struct pattern *pattern) {
                  (uint64_t)pattern->inputs[i].room << 32 | (uint64_t)pattern->inputs[i].set << 16 |
                      (uint64_t)pattern->inputs[i].is_elements << 8 | pattern->inputs[i].type);
         add_indices(digest, pattern->inputs[i].indices, pattern->inputs[i].index_count);
+        add_derived(digest, &pattern->inputs[i]);
     }
     add_word(digest, (uint64_t)pattern->map_count);
     for (int i = 0; i < pattern->map_count; i++) {

@@ -31,7 +31,9 @@ enum index_kind {
     INDEX_AXIS,
     INDEX_BLOCKS,
     INDEX_RANGE,
-    INDEX_ROOM // of the elements of a set
+    INDEX_ROOM, // of the elements of a set
+    INDEX_DIM,  // of stages whose elements are rows: the last
+    INDEX_WIDTH // of selections: as wide as their candidates reach (runtime/bind_derived.h)
 };
 struct pattern_index {
     enum index_kind kind;
@@ -43,6 +45,8 @@ struct pattern_index {
 
 // A set is given as lists of its elements, and kept as a table of bytes: one for each number of
 // tokens, which is its last index (INDEX_TOKEN) and not written in the pattern.
+struct pattern_derived; // below
+
 struct pattern_input {
     const char *name;
     enum type type; // TYPE_INT (int32 in memory), TYPE_REAL (float32), or TYPE_BOOL: a set
@@ -53,10 +57,51 @@ struct pattern_input {
     // (dsl/check_elements.c). `room` numbers the scalar that holds the length of its lists.
     bool is_elements;
     uint16_t set, room;
+    // How its contents are computed at each launch (a stage or a selection); NULL: they are given.
+    const struct pattern_derived *derived;
+};
+
+// A stage or a selection: an input whose contents come from q, k, inputs and what is declared
+// before. Its expressions are over its indices: OP_BATCH and OP_HEAD or OP_KV_HEAD for those of
+// these kinds, OP_VAR index_var[n] for the others; the arrays of earlier stages are read by
+// OP_STAGE.
+enum select_mode { SELECT_TOP, SELECT_MASS, SELECT_ABOVE, SELECT_BANDS };
+enum { MAX_BANDS = 16, MAX_WIDTHS = 4 };
+struct pattern_derived {
+    bool is_select;
+    bool rows;           // of a stage: an element is a row; the last index is INDEX_DIM
+    bool softmax;        // of a stage: along the last index, over the elements where `where` holds
+    bool implicit_batch; // the first index is the batch, which is not written
+    int index_count;     // without INDEX_DIM and INDEX_WIDTH
+    int8_t index_var[MAX_INDICES];  // -1: no variable
+    const char *names[MAX_INDICES]; // of the indices, where they have one
+    const struct expr *value;       // an element; of a selection: what a candidate is ranked by
+    const struct expr *where;       // boolean; NULL: everywhere. Elsewhere a stage is 0
+
+    // Of a selection. Candidates: `variable` in begin .. end where `where` holds.
+    int variable;
+    const struct expr *begin, *end; // what lies past the set's table is left out
+    enum select_mode mode;
+    bool inclusive;                  // SELECT_MASS
+    const struct expr *amount;       // n (a real is rounded down), p, t (real); NULL for bands
+    const struct expr *forced;       // boolean over the variable, or NULL
+    const struct expr *least, *most; // int, or NULL
+    uint8_t together;                // bit n: lists that differ in index n only are ranked as one
+    int band_count;                  // the last is the rest, without a share
+    int64_t band_level[MAX_BANDS];
+    const struct expr *band_share[MAX_BANDS], *band_step[MAX_BANDS];
+    // Elements lie below `reach`, and below the widths of these inputs times the factors; NULL and
+    // none: below the number of tokens.
+    const struct expr *reach;
+    int width_count;
+    struct {
+        uint16_t input;
+        const struct expr *factor; // NULL: 1
+    } widths[MAX_WIDTHS];
 };
 
 static inline bool pattern_is_given(const struct pattern_input *input) {
-    return !input->is_elements;
+    return !input->is_elements && !input->derived;
 }
 static inline bool pattern_is_set(const struct pattern_input *input) {
     return input->type == TYPE_BOOL;
@@ -179,6 +224,11 @@ static inline bool pattern_is_pooled(const struct pattern *pattern) {
 
 // The stage's dump (`--emit=pattern`): normal form, stable, shared nodes named once.
 void pattern_print(const struct pattern *pattern, struct strbuf *out);
+// The n-th expression of a stage or selection, a place that may hold NULL; NULL past the last, and
+// for inputs that are given.
+const struct expr *const *pattern_derived_part(const struct pattern_input *input, int n);
+// Does it compute anything from q and k before its attention?
+bool pattern_selects(const struct pattern *pattern);
 // Names for expr_print.
 struct expr_names pattern_names(const struct pattern *pattern, struct arena *arena);
 // A digest of everything that decides the compiled code (constants included, names excluded);

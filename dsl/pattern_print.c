@@ -29,6 +29,7 @@ struct dump {
     bool *named;          // by id: gets a name, once its line is written
     uint32_t *size;       // by id: nodes printed for it where it is not named
     bool *written;        // by id: its line is out
+    bool *of_stage;       // by id: stands in stages and selections only
     int count;
 };
 
@@ -59,9 +60,13 @@ static void each_root(struct dump *dump, void (*visit)(struct dump *, const stru
     const struct pattern *pattern = dump->pattern;
     for (int i = 0; i < pattern->param_count; i++)
         visit(dump, pattern->params[i].fallback);
-    for (int i = 0; i < pattern->input_count; i++)
+    const struct expr *const *part;
+    for (int i = 0; i < pattern->input_count; i++) {
         for (int j = 0; j < pattern->inputs[i].index_count; j++)
             visit(dump, pattern->inputs[i].indices[j].extent);
+        for (int j = 0; (part = pattern_derived_part(&pattern->inputs[i], j)); j++)
+            visit(dump, *part);
+    }
     for (int i = 0; i < pattern->map_count; i++) {
         for (int j = 0; j < pattern->maps[i].index_count; j++)
             visit(dump, pattern->maps[i].indices[j].extent);
@@ -109,7 +114,9 @@ static const char *spell(struct dump *dump, const struct expr *node) {
         text = arena_format(&dump->arena, "%s%ss", text, between);
         between = ", ";
     }
-    return *between == ',' ? arena_format(&dump->arena, "%s)", text) : text;
+    if (*between == ',')
+        return arena_format(&dump->arena, "%s)", text);
+    return dump->of_stage[node->id] ? arena_format(&dump->arena, "%s()", text) : text;
 }
 
 static void choose_names(struct dump *dump) {
@@ -119,6 +126,9 @@ static void choose_names(struct dump *dump) {
         if (!dump->uses[id])
             continue;
         uint32_t size = 1;
+        dump->of_stage[id] = node->op >= OP_TENSOR && node->op <= OP_MIN_OVER;
+        for (int i = 0; i < node->arity; i++)
+            dump->of_stage[id] |= dump->of_stage[node->args[i]->id];
         for (int i = 0; i < node->arity; i++)
             size += dump->named[node->args[i]->id] ? 1 : dump->size[node->args[i]->id];
         dump->size[id] = size;
@@ -211,10 +221,102 @@ static void write_index(struct dump *dump, const struct pattern_index *index) {
     }
 }
 
+static void write_bound(struct dump *dump, const struct expr *node);
+
+static void write_derived_index(struct dump *dump, const struct pattern_input *input, int at) {
+    const struct pattern_index *index = &input->indices[at];
+    int variable = input->derived->index_var[at];
+    if (variable >= 0)
+        strbuf_printf(dump->out, "e%d in ", variable);
+    if (index->kind == INDEX_RANGE) {
+        strbuf_puts(dump->out, "0 .. ");
+        write_bound(dump, index->extent);
+    } else {
+        write_index(dump, index);
+    }
+}
+
+static void write_part(struct dump *dump, const char *words, const struct expr *node) {
+    if (!node)
+        return;
+    strbuf_puts(dump->out, words);
+    write_expr(dump, node);
+}
+
+static void write_bands(struct dump *dump, const struct pattern_derived *d) {
+    for (int i = 0; i + 1 < d->band_count; i++) {
+        strbuf_printf(dump->out, "%lld: ", (long long)d->band_level[i]);
+        write_expr(dump, d->band_share[i]);
+        write_part(dump, " step ", d->band_step[i]);
+        strbuf_puts(dump->out, ", ");
+    }
+    strbuf_printf(dump->out, "rest: %lld", (long long)d->band_level[d->band_count - 1]);
+}
+
+static void write_together(struct dump *dump, const struct pattern_input *input) {
+    const struct pattern_derived *d = input->derived;
+    const char *between = " over (";
+    for (int i = 0; i < d->index_count; i++)
+        if (d->together >> i & 1) {
+            if (d->index_var[i] >= 0)
+                strbuf_printf(dump->out, "%se%d", between, d->index_var[i]);
+            else
+                strbuf_printf(dump->out, "%s%s", between,
+                              input->indices[i].kind == INDEX_HEAD ? "head" : "kv_head");
+            between = ", ";
+        }
+    strbuf_puts(dump->out, *between == ',' ? ")" : "");
+}
+
+static void write_selection(struct dump *dump, const struct pattern_input *input) {
+    static const char *const modes[] = {"top", "mass", "above", "bands"};
+    const struct pattern_derived *d = input->derived;
+    strbuf_printf(dump->out, "%s(", modes[d->mode]);
+    if (d->mode == SELECT_BANDS)
+        write_bands(dump, d);
+    else
+        write_expr(dump, d->amount);
+    strbuf_printf(dump->out, "%s) of e%d in ",
+                  d->mode == SELECT_MASS && !d->inclusive ? ", exclusive" : "", d->variable);
+    write_bound(dump, d->begin);
+    strbuf_puts(dump->out, " .. ");
+    write_bound(dump, d->end);
+    write_together(dump, input);
+    write_part(dump, " where ", d->where);
+    write_part(dump, " ranked by ", d->value);
+    write_part(dump, " always ", d->forced);
+    write_part(dump, " least ", d->least);
+    write_part(dump, " most ", d->most);
+}
+
+static void write_derived(struct dump *dump, const struct pattern_input *input) {
+    const struct pattern_derived *d = input->derived;
+    const struct expr *const *part;
+    for (int j = 0; (part = pattern_derived_part(input, j)); j++)
+        write_root(dump, *part);
+    strbuf_printf(dump->out, "    %s %s[", d->is_select ? "select" : "stage", input->name);
+    for (int j = d->implicit_batch; j < d->index_count; j++) {
+        strbuf_puts(dump->out, j > d->implicit_batch ? ", " : "");
+        write_derived_index(dump, input, j);
+    }
+    strbuf_puts(dump->out, "] = ");
+    if (d->is_select) {
+        write_selection(dump, input);
+    } else {
+        strbuf_puts(dump->out, d->softmax ? "softmax(" : "");
+        write_expr(dump, d->value);
+        strbuf_puts(dump->out, d->softmax ? ")" : "");
+        write_part(dump, " where ", d->where);
+    }
+    strbuf_puts(dump->out, ";\n");
+}
+
 static void write_inputs(struct dump *dump) {
     const struct pattern *pattern = dump->pattern;
     for (int i = 0; i < pattern->input_count; i++) {
         const struct pattern_input *input = &pattern->inputs[i];
+        if (input->derived)
+            continue;
         for (int j = 0; j < input->index_count; j++)
             write_root(dump, input->indices[j].extent);
         bool is_set = pattern_is_set(input);
@@ -314,6 +416,12 @@ static void write_pattern(struct dump *dump) {
     write_params(dump);
     write_inputs(dump);
     write_maps(dump);
+    for (int i = 0; i < pattern->input_count; i++)
+        if (pattern->inputs[i].derived) {
+            for (int j = 0; j < pattern->inputs[i].index_count; j++)
+                write_root(dump, pattern->inputs[i].indices[j].extent);
+            write_derived(dump, &pattern->inputs[i]);
+        }
     for (int i = 0; i < pattern->require_count; i++)
         write_statement(dump, "require", pattern->requires[i].condition,
                         pattern->requires[i].message);
@@ -339,6 +447,7 @@ void pattern_print(const struct pattern *pattern, struct strbuf *out) {
         dump.named = ARENA_ARRAY(&dump.arena, bool, count);
         dump.size = ARENA_ARRAY(&dump.arena, uint32_t, count);
         dump.written = ARENA_ARRAY(&dump.arena, bool, count);
+        dump.of_stage = ARENA_ARRAY(&dump.arena, bool, count);
         dump.spelled = ARENA_ARRAY(&dump.arena, const char *, count);
         dump.names = pattern_names(pattern, &dump.arena);
         dump.names.nodes = dump.spelled;

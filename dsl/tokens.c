@@ -30,8 +30,8 @@ static const struct reserved {
     {"keep", KEEP, true, false},
     {"score", SCORE, true, false},
     {"segments", SEGMENTS, true, false},
-    {"select", SELECT, true, true},
-    {"stage", STAGE, true, true},
+    {"select", SELECT, true, false},
+    {"stage", STAGE, true, false},
     {"pool", POOL, true, false},
     {"add", ADD, true, false},
     {"branch", BRANCH, true, false},
@@ -215,6 +215,50 @@ static const char *skip_statement(struct parser *parser, bool is_block) {
     }
 }
 
+// Words with a meaning inside of stages and selections only, where no name can stand: after an
+// operand. They stay names everywhere else.
+static int clause_word(const char *text, int previous) {
+    static const struct {
+        const char *text;
+        int token;
+    } words[] = {{"as", AS},         {"of", OF},       {"ranked", RANKED}, {"over", OVER},
+                 {"always", ALWAYS}, {"least", LEAST}, {"most", MOST}};
+    bool after_operand = previous == NAME || previous == ')' || previous == ']' ||
+                         previous == '}' || previous == INTEGER || previous == REAL ||
+                         previous == TRUE || previous == FALSE;
+    if (previous == RANKED && strcmp(text, "by") == 0)
+        return BY;
+    for (size_t i = 0; after_operand && i < sizeof words / sizeof *words; i++)
+        if (strcmp(text, words[i].text) == 0)
+            return words[i].token;
+    return NAME;
+}
+
+static bool is_letter(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_';
+}
+
+// sum, mean, max and min reduce where a name follows: sum x in 0 .. 4 : ... They are names
+// elsewhere.
+static bool is_reduction(const struct parser *parser, const char *word, struct span span) {
+    static const char *const words[] = {"sum", "mean", "max", "min"};
+    const char *text = parser->diags->sources[span.source].text + span.end;
+    const char *end;
+    bool known = false;
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        known = known || strcmp(word, words[i]) == 0;
+    if (!known)
+        return false;
+    while (*text == ' ' || *text == '\t' || *text == '\n' || *text == '\r')
+        text++;
+    for (end = text; is_letter(*end) || (end > text && *end >= '0' && *end <= '9');)
+        end++;
+    if (end == text || end - text > MAX_NAME_BYTES)
+        return false;
+    const struct word *next = words_get(parser->words, text, (size_t)(end - text));
+    return !next->token && (!parser->in_derived || clause_word(next->text, NAME) == NAME);
+}
+
 int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
     int previous = parser->previous;
     parser->before_span = parser->previous_span;
@@ -223,10 +267,16 @@ int dsl_lex(DSL_STYPE *value, struct span *span, struct parser *parser) {
     const struct reserved *word = at_start ? reserved_word(token) : NULL;
     if (word && word->later) {
         diag_error(parser->diags, *span, "'%s': not in this version", word->text);
-        const char *name = skip_statement(parser, token == LAYER);
-        value->word = token == SELECT || token == STAGE ? name : NULL;
+        skip_statement(parser, token == LAYER);
+        value->word = NULL;
         token = LATER;
     }
+    if (previous == ';' || token == STAGE || token == SELECT)
+        parser->in_derived = token == STAGE || token == SELECT;
+    if (token == NAME && parser->in_derived)
+        token = clause_word(value->word, previous);
+    if (token == NAME && is_reduction(parser, value->word, *span))
+        token = REDUCTION;
     parser->previous = token == LATER ? ';' : token;
     parser->previous_span = *span;
     return token;
@@ -262,6 +312,14 @@ static const char *token_text(struct parser *parser, int token) {
         {NE, "'!='"},
         {SHL, "'<<'"},
         {SHR, "'>>'"},
+        {AS, "'as'"},
+        {OF, "'of'"},
+        {RANKED, "'ranked by'"},
+        {BY, "'by'"},
+        {OVER, "'over'"},
+        {ALWAYS, "'always'"},
+        {LEAST, "'least'"},
+        {MOST, "'most'"},
     };
     for (size_t i = 0; i < sizeof others / sizeof *others; i++)
         if (others[i].token == token)

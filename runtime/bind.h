@@ -17,6 +17,10 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
 // The elements of a set, whose table is there: the array that dsl/check_elements.c adds, without
 // its pyramid, and the scalar with its room.
 void bind_elements(struct plan *plan, const struct pattern_input *input, struct abi_array *array);
+// The extents of an array's indices; *out_elements: their product.
+enum heddle_status bind_extents(struct plan *plan, const struct pattern_index *indices, int count,
+                                struct abi_array *array, int64_t *out_elements,
+                                struct error *error);
 // Is what was given an array of the input's shape and element type? `array` has the extents.
 enum heddle_status bind_check_input(const struct plan *plan, const struct pattern_input *input,
                                     const struct heddle_input *given, const struct abi_array *array,

@@ -3,6 +3,7 @@
 #include "runtime/bind.h"
 
 #include "compiler/planner/array_range.h"
+#include "runtime/bind_derived.h"
 #include "runtime/map_fill.h"
 #include "runtime/ranges.h"
 
@@ -30,6 +31,8 @@ static const char *index_name(const struct plan *plan, const struct pattern_inde
         return "blocks";
     case INDEX_ROOM:
         return "room";
+    case INDEX_DIM:
+    case INDEX_WIDTH:
     case INDEX_RANGE: // of inputs: by branches
         break;
     }
@@ -59,7 +62,9 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
         break;
     case INDEX_BLOCKS: // the expression is the block's size
         *out = expr_eval(index->extent, &env, &failure).i;
-        if (*out > 0)
+        if (*out <= 0)
+            *out = -1;
+        else
             *out = (plan->size[index->axis] + *out - 1) / *out;
         break;
     case INDEX_ROOM: // bind_elements says
@@ -67,6 +72,12 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
         break;
     case INDEX_RANGE:
         *out = expr_eval(index->extent, &env, &failure).i;
+        break;
+    case INDEX_DIM:
+        *out = plan->dim;
+        break;
+    case INDEX_WIDTH: // the caller knows (bind_derived.c)
+        *out = 1;
         break;
     }
     if (failure.fault != EVAL_OK || *out < 0)
@@ -76,9 +87,9 @@ static enum heddle_status index_extent(struct plan *plan, const struct pattern_i
     return HEDDLE_OK;
 }
 
-static enum heddle_status set_extents(struct plan *plan, const struct pattern_index *indices,
-                                      int count, struct abi_array *array, int64_t *out_elements,
-                                      struct error *error) {
+enum heddle_status bind_extents(struct plan *plan, const struct pattern_index *indices, int count,
+                                struct abi_array *array, int64_t *out_elements,
+                                struct error *error) {
     *out_elements = 1;
     array->index_count = count;
     for (int i = 0; i < ABI_INDICES; i++)
@@ -260,7 +271,7 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
     if (!given)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "input '%s' is missing", input->name);
     enum heddle_status status =
-        set_extents(plan, input->indices, input->index_count, array, &count, error);
+        bind_extents(plan, input->indices, input->index_count, array, &count, error);
     if (status == HEDDLE_OK)
         status = bind_check_input(plan, input, given, array, error);
     if (status != HEDDLE_OK)
@@ -284,10 +295,13 @@ static enum heddle_status bind_input(struct plan *plan, const struct pattern_inp
 }
 
 // What the user gives, or what follows from it.
-static enum heddle_status bind_any_input(struct plan *plan, const struct pattern_input *input,
+static enum heddle_status bind_any_input(struct plan *plan, int number,
                                          const struct heddle_problem *problem,
                                          struct abi_array *array, struct abi_pair *out_range,
                                          struct error *error) {
+    const struct pattern_input *input = &plan->program->pattern->inputs[number];
+    if (input->derived)
+        return bind_derived(plan, number, out_range, error);
     if (pattern_is_given(input))
         return bind_input(plan, input, problem, array, out_range, error);
     bind_elements(plan, input, array);
@@ -304,7 +318,7 @@ static enum heddle_status bind_map(struct plan *plan, int number, struct abi_arr
     const struct pattern_map *map = &plan->program->pattern->maps[number];
     int64_t count;
     enum heddle_status status =
-        set_extents(plan, map->indices, map->index_count, array, &count, error);
+        bind_extents(plan, map->indices, map->index_count, array, &count, error);
     if (status != HEDDLE_OK)
         return status;
     if (count > MOST_MAP_ELEMENTS)
@@ -323,7 +337,7 @@ static enum heddle_status bind_map(struct plan *plan, int number, struct abi_arr
 // Sets come after the other inputs: how wide their tables are depends on what those hold. What
 // follows from sets comes last.
 static int bind_turn(const struct pattern_input *input) {
-    return !pattern_is_given(input) ? 2 : pattern_is_set(input);
+    return input->is_elements ? 3 : input->derived ? 2 : pattern_is_set(input);
 }
 
 enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *problem,
@@ -332,16 +346,16 @@ enum heddle_status bind_arrays(struct plan *plan, const struct heddle_problem *p
     size_t inputs = (size_t)pattern->input_count;
     size_t total = inputs + (size_t)pattern->map_count;
     struct abi_array *arrays = ARENA_ARRAY(&plan->arena, struct abi_array, total + 1);
-    struct abi_pair *input_ranges = NULL; // only a GPU plans again
+    struct abi_pair *input_ranges = NULL; // where lists are made again
     enum heddle_status status = known_inputs(plan, problem, error);
-    if (plan->options.on_device)
+    if (plan->options.on_device || pattern_selects(pattern))
         plan->input_ranges = input_ranges = ARENA_ARRAY(&plan->arena, struct abi_pair, total + 1);
     plan->launch.env.arrays = arrays;
     plan->launch.env.array_range = array_range;
-    for (int turn = 0; turn < 3; turn++)
+    for (int turn = 0; turn < 4; turn++)
         for (size_t i = 0; i < inputs && status == HEDDLE_OK; i++)
             if (bind_turn(&pattern->inputs[i]) == turn)
-                status = bind_any_input(plan, &pattern->inputs[i], problem, &arrays[i],
+                status = bind_any_input(plan, (int)i, problem, &arrays[i],
                                         input_ranges ? &input_ranges[i] : NULL, error);
     for (size_t i = inputs; i < total && status == HEDDLE_OK; i++)
         status = bind_map(plan, (int)(i - inputs), &arrays[i], error);

@@ -5,6 +5,7 @@
 #include "compiler/pipeline.h"
 #include "runtime/pool.h"
 #include "runtime/run_tensors.h"
+#include "runtime/selection.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -117,13 +118,11 @@ static enum heddle_status share_out(const struct plan *plan, struct run_scratch 
 
 // ---- running ------------------------------------------------------------------------------------
 
-enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tensors,
-                            struct thread_pool *pool, struct run_scratch *scratch,
-                            struct error *error) {
+static enum heddle_status attend(struct plan *plan, const struct heddle_tensors *tensors,
+                                 struct thread_pool *pool, struct run_scratch *scratch,
+                                 struct error *error) {
     struct abi_launch launch = plan->launch;
     const struct kernel *kernel = NULL;
-    if (plan->options.key_major)
-        return error_set(error, HEDDLE_BAD_ARGUMENT, "a key-major plan has no kernel to run");
     enum heddle_status status = place_tensors(plan, tensors, &launch, error);
     if (status == HEDDLE_OK)
         status = choose_kernel(plan, &launch, &kernel, error);
@@ -141,6 +140,15 @@ enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tens
     pool_run(plan, &launch, pool, scratch->data);
     thread_pool_each(pool, &loop);
     return status;
+}
+
+enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tensors,
+                            struct thread_pool *pool, struct run_scratch *scratch,
+                            struct error *error) {
+    if (plan->options.key_major)
+        return error_set(error, HEDDLE_BAD_ARGUMENT, "a key-major plan has no kernel to run");
+    enum heddle_status status = selection_run(plan, tensors, thread_pool_threads(pool), error);
+    return status == HEDDLE_OK ? attend(plan, tensors, pool, scratch, error) : status;
 }
 
 enum heddle_status plan_run_once(struct plan *plan, const struct heddle_tensors *tensors,

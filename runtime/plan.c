@@ -89,6 +89,11 @@ static void set_limits(struct plan *plan) {
 static enum heddle_status get_ptx(struct plan *plan, struct error *error) {
     struct sm90_spec spec;
     double begin = now_ms();
+    if (pattern_selects(plan->program->pattern))
+        return error_set(error, HEDDLE_LIMIT,
+                         "pattern '%s' selects from q and k: this version does so on the CPU only "
+                         "(HEDDLE_TARGET_CPU, --target cpu)",
+                         plan->program->pattern->name);
     cuda_spec(plan, &spec);
     enum heddle_status status = program_ptx(plan->program, &spec, &plan->ptx, error);
     plan->compile_ms = now_ms() - begin;

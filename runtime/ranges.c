@@ -115,12 +115,20 @@ static struct box table_box(struct ranges *r, const struct expr *node, const str
                      index->hi.i + 1);
 }
 
+// How many of an input's indices are not written.
+static int implicit_indices(const struct ranges *r, int input) {
+    const struct pattern_derived *derived = r->plan->program->pattern->inputs[input].derived;
+    return derived && derived->implicit_batch;
+}
+
 static struct box array_box(struct ranges *r, const struct expr *node, const struct box *args) {
     int64_t lo[ABI_INDICES] = {0}, hi[ABI_INDICES] = {0};
     int n = node->payload.ref.index;
     if (node->op == OP_MAP)
         n += r->plan->program->pattern->input_count;
     const struct abi_array *array = &r->plan->launch.env.arrays[n];
+    if (node->op == OP_STAGE) // outside of it: 0
+        return (struct box){{.r = -INFINITY}, {.r = INFINITY}, 1, 0};
     int checked =
         node->arity - (node->op == OP_MEMBER); // what is outside of a set's table is no element
     if (node->op == OP_MEMBER && n == r->sized - 1 && args[checked].hi.i > r->greatest)
@@ -133,7 +141,8 @@ static struct box array_box(struct ranges *r, const struct expr *node, const str
         if (lo[i] < 0 || hi[i] >= array->extent[i]) {
             char what[96];
             static const char *const words[] = {"first", "second", "third", "fourth"};
-            snprintf(what, sizeof what, "a %s index that may leave 0 .. %" PRId64, words[i],
+            int written = node->op == OP_MAP ? i : i - implicit_indices(r, n);
+            snprintf(what, sizeof what, "a %s index that may leave 0 .. %" PRId64, words[written],
                      array->extent[i]);
             refuse(r, node, what, &args[i]);
             return node->type == TYPE_BOOL ? undecided() : interval(0, 0);
@@ -186,6 +195,15 @@ static struct box leaf_box(struct ranges *r, const struct expr *node, const stru
         return r->vars[index];
     case OP_TABLE:
         return table_box(r, node, args);
+    case OP_DIM:
+        return interval(r->plan->dim, r->plan->dim);
+    case OP_QUERIES:
+        return interval(r->plan->queries, r->plan->queries);
+    case OP_SCALE:
+        return (struct box){{.r = r->plan->scale}, {.r = r->plan->scale}, 1, 0};
+    case OP_TENSOR:
+    case OP_DIM_SUM:
+        return (struct box){{.r = -INFINITY}, {.r = INFINITY}, 1, 0};
     default:
         return array_box(r, node, args);
     }
@@ -243,6 +261,29 @@ static bool is_known(const struct ranges *r, const struct expr *node) {
     return known;
 }
 
+static bool is_reduction(const struct expr *node) {
+    return node->op == OP_SUM_OVER || node->op == OP_MAX_OVER || node->op == OP_MIN_OVER;
+}
+
+// What no turn at all gives.
+static struct box no_turn(struct ranges *r, const struct expr *node) {
+    if (node->op == OP_COUNT)
+        return interval(0, 0);
+    if (!is_reduction(node))
+        return leaf_box(r, &(struct expr){.op = OP_BOOL, .payload.i = node->op == OP_ALL}, NULL);
+    double nothing = node->op == OP_SUM_OVER ? 0 : node->op == OP_MAX_OVER ? -INFINITY : INFINITY;
+    return (struct box){{.r = nothing}, {.r = nothing}, 1, 0};
+}
+
+// What some turns may give.
+static struct box some_turns(const struct expr *node, int64_t most) {
+    if (node->op == OP_COUNT)
+        return interval(0, most);
+    if (!is_reduction(node))
+        return undecided();
+    return (struct box){{.r = -INFINITY}, {.r = INFINITY}, 1, 0};
+}
+
 static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     struct box begin = visit(r, node->args[0]), end = visit(r, node->args[1]);
     struct box step = visit(r, node->args[2]);
@@ -257,10 +298,7 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
         return node->op == OP_COUNT ? interval(0, 0) : undecided();
     }
     if (begin.lo.i >= end.hi.i) // no turn at all
-        return node->op == OP_COUNT
-                   ? interval(0, 0)
-                   : leaf_box(r, &(struct expr){.op = OP_BOOL, .payload.i = node->op == OP_ALL},
-                              NULL);
+        return no_turn(r, node);
     int variable = node->payload.ref.index;
     struct box outer = r->vars[variable];
     set_variable(r, variable, interval(begin.lo.i, end.hi.i - 1));
@@ -270,7 +308,7 @@ static struct box visit_quantifier(struct ranges *r, const struct expr *node) {
     visit(r, node->args[3]);
     r->turns = outer_turns;
     set_variable(r, variable, outer);
-    return node->op == OP_COUNT ? interval(0, end.hi.i - begin.lo.i) : undecided();
+    return some_turns(node, end.hi.i - begin.lo.i);
 }
 
 static struct box visit(struct ranges *r, const struct expr *node) {
@@ -278,7 +316,7 @@ static struct box visit(struct ranges *r, const struct expr *node) {
         return r->boxes[node->id];
     const struct op_info *info = &op_table[node->op];
     struct box out, args[MAX_EXPR_ARGS];
-    if (node->op == OP_ANY || node->op == OP_ALL || node->op == OP_COUNT) {
+    if (node->op == OP_ANY || node->op == OP_ALL || node->op == OP_COUNT || is_reduction(node)) {
         out = visit_quantifier(r, node);
     } else if (node->op == OP_AND || node->op == OP_OR || info->form == FORM_TERNARY) {
         out = visit_lazily(r, node);
@@ -327,8 +365,58 @@ int64_t ranges_set_width(struct plan *plan, int input) {
     return r.greatest < 0 ? 1 : r.greatest + 1;
 }
 
+// ---- stages and selections --------------------------------------------------------------------
+
+static void ranges_init(struct ranges *r, struct plan *plan, struct error *error) {
+    uint32_t count = plan->program->pattern->graph->count;
+    *r = (struct ranges){.plan = plan, .error = error, .clock = 1, .turns = 1, .keys = plan->keys};
+    alg_concrete_init(&r->alg);
+    r->boxes = ARENA_ARRAY(&plan->arena, struct box, count);
+    r->known = ARENA_ARRAY(&plan->arena, uint32_t, count);
+}
+
+static void set_index_boxes(struct ranges *r, const struct pattern_derived *derived,
+                            const struct abi_array *array) {
+    r->any_turns = true; // computed once, not for every pair
+    for (int i = 0; i < derived->index_count; i++)
+        if (derived->index_var[i] >= 0)
+            set_variable(r, derived->index_var[i], interval(0, array->extent[i] - 1));
+    if (derived->is_select)
+        set_variable(r, derived->variable, interval(0, array->extent[array->index_count - 1] - 1));
+}
+
+enum heddle_status ranges_reach(struct plan *plan, int input, int64_t *out_below,
+                                struct error *error) {
+    const struct pattern_derived *derived = plan->program->pattern->inputs[input].derived;
+    struct ranges r;
+    *out_below = plan->keys;
+    if (!derived->reach)
+        return HEDDLE_OK;
+    ranges_init(&r, plan, error);
+    set_index_boxes(&r, derived, &plan->launch.env.arrays[input]);
+    *out_below = visit(&r, derived->reach).hi.i;
+    return r.failed ? HEDDLE_PATTERN_ERROR : HEDDLE_OK;
+}
+
+static void check_derived(struct ranges *r) {
+    const struct pattern *pattern = r->plan->program->pattern;
+    const struct expr *const *part;
+    for (int i = 0; i < pattern->input_count; i++) {
+        if (!pattern->inputs[i].derived)
+            continue;
+        set_index_boxes(r, pattern->inputs[i].derived, &r->plan->launch.env.arrays[i]);
+        for (int n = 0; (part = pattern_derived_part(&pattern->inputs[i], n)); n++)
+            if (*part)
+                visit(r, *part);
+    }
+}
+
 enum heddle_status ranges_check(struct plan *plan, struct error *error) {
-    struct ranges r = {.plan = plan, .error = error, .turns = 1};
+    struct ranges r;
+    ranges_init(&r, plan, error);
+    check_derived(&r);
+    bool failed = r.failed;
+    r = (struct ranges){.plan = plan, .error = error, .turns = 1, .failed = failed};
     visit_all(&r);
     plan->launch.narrow = !r.wide;
     return r.failed ? HEDDLE_PATTERN_ERROR : HEDDLE_OK;

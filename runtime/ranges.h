@@ -18,4 +18,9 @@ int64_t ranges_set_width(struct plan *plan, int input);
 // included. False: some operation may have no value.
 bool ranges_of_map(struct plan *plan, const struct pattern_map *map, const struct abi_array *array);
 
+// Of a selection whose indices are bound: its elements lie below *out_below, for all its lists.
+// Without a bound in the pattern: the number of keys.
+enum heddle_status ranges_reach(struct plan *plan, int input, int64_t *out_below,
+                                struct error *error);
+
 #endif

@@ -1,5 +1,5 @@
 // Leaves of planner code: positions, sizes, parameters and arrays, as scalars of the LLVM algebra.
-// Private to compiler/planner.
+// Private to compiler/planner and compiler/select.
 #ifndef HEDDLE_COMPILER_PLANNER_LEAVES_H
 #define HEDDLE_COMPILER_PLANNER_LEAVES_H
 

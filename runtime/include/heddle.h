@@ -235,10 +235,11 @@ struct heddle_problem {
 // overflow, divisors), makes the work lists, and compiles the kernel when this pattern has none yet
 // for this dtype and dim. HEDDLE_PATTERN_ERROR: a `require` failed or an expression has no value
 // for this problem; the message names file, line, column and values. HEDDLE_LIMIT: among others,
-// fp32 on a GPU. HEDDLE_BAD_ARGUMENT, HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL.
-// On a GPU the call loads the kernel, uploads or makes the lists, and waits for that.
-// HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on the CPU, and a HEDDLE_DEVICE_ERROR where heddle
-// was built without a planner for GPUs (AUTO then takes the host's).
+// fp32 on a GPU, and patterns that select from q and k there. HEDDLE_BAD_ARGUMENT,
+// HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL. On a GPU the call loads the kernel,
+// uploads or makes the lists, and waits for that. HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on
+// the CPU, and a HEDDLE_DEVICE_ERROR where heddle was built without a planner for GPUs (AUTO then
+// takes the host's).
 //
 // With `tuned`, the call reads one small file in the folder `tuned` of $HEDDLE_CACHE_DIR, else of
 // $XDG_CACHE_HOME/heddle, else of ~/.cache/heddle. Pattern, sizes, dtype, parameters, shapes of
@@ -302,6 +303,12 @@ struct heddle_tensors {
 // make NaN of the row of o (not of lse) of a query that drops the key, if it lies in a tile of keys
 // that is computed for the query's tile. `heddle draw --tiles --target cuda` shows those; no other
 // tiles are read.
+//
+// Selections. A pattern with `stage` or `select` computes them from q and k in this call, before
+// its attention, and makes the work lists again; so heddle_plan_info tells of the lists of the last
+// run. A NaN in q or k makes NaN of the scores it goes into: such a candidate is not selected,
+// unless it is always. Equal inputs select the same whatever ran before, at every batch entry.
+// On the CPU only: heddle_plan_create gives HEDDLE_LIMIT for such a pattern on a GPU.
 //
 // Streams. On the CPU `stream` must be NULL, and the call returns when the result is there. On a
 // GPU `stream` is a CUstream (NULL: the default stream); the call queues the work, waits for

@@ -200,6 +200,40 @@ def test_a_set_takes_the_room_of_its_elements(cli):
     assert explained["plan_bytes"] < 8 << 20, explained["plan_bytes"]
 
 
+def test_selections(cli):
+    """What is selected is shown, verified, drawn and written; input sets are written too."""
+    problem = [pattern_file("block_topk"), "--axes", "i=200", "--heads", "2", "--kv-heads", "1",
+               "--batch", "2", "--const", "block=16", "--param", "budget=3", "--target", "cpu"]
+    sets = os.path.join(cli.folder, "sets")
+    ran = cli.json("run", *problem, "--verify", "--dump-sets", sets)
+    chosen = np.load(os.path.join(sets, "chosen.npy"))
+    assert chosen.dtype == np.int32 and chosen.shape == (2, 2, 13, 3), (chosen.dtype, chosen.shape)
+    assert ran["passed"] and ran["verified_rankings"] == 52, ran
+    assert ran["selected"]["chosen"] == [52, int((chosen >= 0).sum()), 1, 3], ran["selected"]
+    explained = cli.json("explain", *problem, "--dump-sets", sets)
+    assert explained["selected"] == ran["selected"] and explained["kept_pairs"] == ran["kept_pairs"]
+    assert (np.load(os.path.join(sets, "chosen.npy")) == chosen).all()
+    rows = cli.out("draw", *problem, "--head", "1", "--format", "txt").split()
+    for row, text in enumerate(rows):
+        kept = [k for k in range(row + 1) if k // 16 in chosen[0, 1, row // 16]]
+        assert [k for k, c in enumerate(text) if c == "1"] == kept, row
+    other = cli.json("explain", *problem, "--seed", "2", "--dump-sets", sets)
+    assert (np.load(os.path.join(sets, "chosen.npy")) != chosen).any(), other
+    rng = np.random.default_rng(3)
+    files = [flag for name, heads in (("q", 2), ("k", 1)) for flag in
+             ("--" + name, cli.npy(name + ".npy", rng.standard_normal((1, heads, 40, 8), np.float32)))]
+    one = [pattern_file("block_topk"), "--const", "block=8", "--param", "budget=2"]
+    assert cli.out("draw", *one, *files, "--format", "txt").count("\n") == 40
+    cli.error(2, "draw", *one, *files[:2], "--format", "txt")
+    cli.error(3, "explain", *one, "--axes", "i=40", "--dump-sets", "no/such/folder")
+    assert "keeps at least one block" in cli.error(1, "explain", *one[:3], "--axes", "i=40",
+                                                   "--param", "budget=0")
+    lists = cli.npy("tokens.npy", np.array([[5, -1, 2, 5]]))
+    cli.out("explain", pattern_file("token_list"), "--axes", "i=8", "--input", f"tokens={lists}",
+            "--dump-sets", sets)
+    assert np.load(os.path.join(sets, "tokens.npy")).tolist() == [[2, 5]]
+
+
 def test_missing_files(cli):
     cli.error(3, "run", "missing.heddle", "--axes", "i=8")
     cli.error(3, "check", "missing.heddle")

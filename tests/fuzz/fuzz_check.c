@@ -92,7 +92,8 @@ static void tree_prints_back(const char *path, const char *text, size_t length) 
 static bool hides_a_name(const struct pattern *pattern) {
     static const char hidden[] =
         " q k s head heads kv_head batch causal size min max abs ceildiv "
-        "log2 bits clamp exp exp2 log sqrt tanh real pow2 ";
+        "log2 bits clamp exp exp2 log sqrt tanh real pow2 "
+        "dim queries scale dot sum mean last sample children softmax ";
     bool hides = false;
     for (int i = 0; i < pattern->param_count + pattern->input_count + pattern->map_count; i++) {
         int input = i - pattern->param_count, map = input - pattern->input_count;
@@ -190,6 +191,16 @@ static const char *const dictionary[] = {
     "keep ",
     "score ",
     "select ",
+    "stage ",
+    " ranked by ",
+    " of x in ",
+    " always ",
+    " over (",
+    "top(",
+    "bands(1: 0.5, rest: 0)",
+    "mean(q, 4)[head, 0]",
+    "dot(",
+    "sum x in 0 .. 4 : ",
     "pool ",
     "segments ",
     "branch ",
