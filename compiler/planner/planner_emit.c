@@ -17,11 +17,6 @@ static aval val(LLVMValueRef v) {
     return (aval){.v = v};
 }
 
-const char *planner_symbol(const char *what, int side, int basis, char *text) {
-    snprintf(text, 64, "heddle_%s_%c_%d", what, side == SIDE_QUERY ? 'q' : 'k', basis);
-    return text;
-}
-
 static LLVMValueRef begin_function(struct llvm_unit *unit, const char *name, int pointers,
                                    bool with_room) {
     LLVMTypeRef params[4] = {unit->ptr, unit->ptr, unit->ptr, unit->i64};
@@ -385,27 +380,4 @@ enum heddle_status planner_emit_device(struct llvm_unit *unit, const struct patt
     emit_regions(unit, pattern, solved, "heddle_device_regions");
     emit_classify(unit, pattern, solved, "heddle_device_classify");
     return llvm_unit_verify(unit, error);
-}
-
-enum heddle_status planner_code_find(struct planner_code *code, const struct facts *facts,
-                                     enum side side, struct error *error) {
-    char name[64];
-    enum heddle_status status = HEDDLE_OK;
-    for (int b = 0; b < facts->basis_count && status == HEDDLE_OK; b++) {
-        void *regions = NULL, *classify = NULL, *count = NULL;
-        if (!facts->sides[side][b].usable)
-            continue;
-        status =
-            llvm_unit_symbol(code->unit, planner_symbol("regions", side, b, name), &regions, error);
-        if (status == HEDDLE_OK)
-            status = llvm_unit_symbol(code->unit, planner_symbol("classify", side, b, name),
-                                      &classify, error);
-        if (status == HEDDLE_OK && side == SIDE_QUERY)
-            status =
-                llvm_unit_symbol(code->unit, planner_symbol("count", side, b, name), &count, error);
-        memcpy(&code->regions[b], &regions, sizeof regions);
-        memcpy(&code->classify[b], &classify, sizeof classify);
-        memcpy(&code->count[b], &count, sizeof count);
-    }
-    return status;
 }

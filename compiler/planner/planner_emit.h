@@ -23,7 +23,7 @@ enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pa
 enum heddle_status planner_emit_device(struct llvm_unit *unit, const struct pattern *pattern,
                                        const struct facts *facts, int basis, struct error *error);
 
-// "heddle_regions_q_1" and so on, for llvm_unit_symbol. `text` has room for 64 bytes.
+// "heddle_regions_q_1" and so on, `text` has room for 64 bytes.
 const char *planner_symbol(const char *what, int side, int basis, char *text);
 
 // One side's compiled functions; NULL for bases that are not usable, and `count` key-major.
@@ -34,8 +34,11 @@ struct planner_code {
     abi_count_fn *count[MAX_BASES];
 };
 
-// Fills in the functions from a jitted unit.
+// Fills in the functions, which `find` knows by planner_symbol's names.
+typedef enum heddle_status planner_find_fn(void *context, const char *name, void **out_address,
+                                           struct error *error);
 enum heddle_status planner_code_find(struct planner_code *code, const struct facts *facts,
-                                     enum side side, struct error *error);
+                                     enum side side, planner_find_fn *find, void *context,
+                                     struct error *error);
 
 #endif

@@ -59,7 +59,10 @@ enum heddle_status {
     HEDDLE_OUT_OF_MEMORY,
     HEDDLE_IO_ERROR,     // a file could not be read or written
     HEDDLE_DEVICE_ERROR, // no such device, or its driver failed
-    HEDDLE_INTERNAL      // a bug in heddle
+    HEDDLE_INTERNAL,     // a bug in heddle
+    // What only the compiler makes, where there is none: a pattern's text in libheddle-rt; code
+    // that a bundle does not hold (the message lists what it holds)
+    HEDDLE_NO_COMPILER
 };
 
 enum heddle_dtype { HEDDLE_F32 = 0, HEDDLE_F16, HEDDLE_BF16 };
