@@ -1,4 +1,5 @@
 // heddle compile: the text of any stage of the pipeline.
+#include "cli/bundle.h"
 #include "cli/command.h"
 #include "cli/problem.h"
 #include "compiler/pipeline.h"
@@ -15,13 +16,20 @@ enum { MAX_STAGES = 32, MAX_FILE_BYTES = 16 << 20 };
 
 struct compile_args {
     const char *emit, *output;
+    struct bundle_args bundle;
 };
 
 #define MEMBER(name) offsetof(struct compile_args, name)
 static const struct option_row compile_options[] = {
     {"emit", 0, OPTION_TEXT, MEMBER(emit), "STAGE,...",
-     "ast pattern facts schedule llvm asm ptx plan", NULL},
+     "ast pattern facts schedule llvm asm ptx plan, bundle, c", NULL},
     {"output", 'o', OPTION_TEXT, MEMBER(output), "FILE", "(standard output)", NULL},
+    {"sweep", 0, OPTION_LIST, MEMBER(bundle.sweeps), "name=V,V,...",
+     "bundles: several problems, as of bench", NULL},
+    {"cpu", 0, OPTION_TEXT, MEMBER(bundle.cpus), "LEVEL,...",
+     "bundles: of CPUs (x86-64-v3,x86-64-v4)", NULL},
+    {"ptxas", 0, OPTION_TEXT, MEMBER(bundle.ptxas), "PROGRAM",
+     "bundles: for cubins; or none (as in PATH)", NULL},
 };
 
 struct compile {
@@ -161,11 +169,10 @@ static int dump_later(struct compile *compile, const char *stage, const char *fi
     return status;
 }
 
-static int write_out(const struct compile *compile) {
-    const char *path = compile->args.output;
+static int write_file(const char *path, const struct strbuf *text) {
     FILE *file = path ? fopen(path, "wb") : stdout;
-    bool written = file && !compile->out.failed &&
-                   fwrite(compile->out.text, 1, compile->out.length, file) == compile->out.length;
+    bool written =
+        file && !text->failed && fwrite(text->text, 1, text->length, file) == text->length;
     if (file && path)
         written = fclose(file) == 0 && written;
     if (!written)
@@ -173,17 +180,75 @@ static int write_out(const struct compile *compile) {
     return written ? EXIT_DONE : EXIT_INPUT;
 }
 
-static int execute(void *context, const char *file) {
-    struct compile *compile = context;
-    int status = choose_stages(compile);
+static int emit_stages(struct compile *compile, const char *file) {
+    int status = EXIT_DONE;
     for (int i = 0; status == EXIT_DONE && i < compile->stage_count; i++) {
         if (compile->stage_count > 1)
             strbuf_printf(&compile->out, "== %s ==\n", compile->stages[i]);
         status = is_text_stage(compile->stages[i]) ? dump_ast(compile, file)
                                                    : dump_later(compile, compile->stages[i], file);
     }
+    return status == EXIT_DONE ? write_file(compile->args.output, &compile->out) : status;
+}
+
+// ---- what is taken along ------------------------------------------------------------------------
+
+static bool is_image(const char *stage) {
+    return strcmp(stage, "bundle") == 0 || strcmp(stage, "c") == 0;
+}
+
+// FILE.c, with the header FILE.h beside it.
+static int write_c(const struct compile *compile, const struct strbuf *contents) {
+    const char *path = compile->args.output, *slash = strrchr(path, '/');
+    char header[4096];
+    size_t length = strlen(path);
+    if (length < 3 || strcmp(path + length - 2, ".c") != 0 || length >= sizeof header)
+        return usage_error("--emit=c: -o FILE.c, which gets FILE.h beside it");
+    memcpy(header, path, length + 1);
+    header[length - 1] = 'h';
+    struct strbuf source = {0}, declared = {0};
+    emit_c_source(&compile->problem, header + (slash ? slash + 1 - path : 0), &compile->out,
+                  &source);
+    emit_c_header(&compile->problem, contents, &declared);
+    int status = write_file(path, &source);
     if (status == EXIT_DONE)
-        status = write_out(compile);
+        status = write_file(header, &declared);
+    strbuf_finish(&source);
+    strbuf_finish(&declared);
+    return status;
+}
+
+static int emit_image(struct compile *compile, const char *file) {
+    bool is_c = strcmp(compile->stages[0], "c") == 0;
+    struct problem_args *problem_args = &compile->problem_args;
+    struct strbuf contents = {0};
+    if (!compile->args.output)
+        return usage_error("--emit=%s is written to a file: -o %s", compile->stages[0],
+                           is_c ? "FILE.c" : "FILE.hbundle");
+    // One problem is written down, for whichever target there is.
+    if (is_c && !problem_args->dtype && problem_args->target != HEDDLE_TARGET_CPU + 1)
+        problem_args->dtype = HEDDLE_BF16 + 1;
+    int status = bundle_make(&compile->problem, &compile->args.bundle, problem_args, file,
+                             &compile->out, &contents);
+    if (status == EXIT_DONE)
+        status =
+            is_c ? write_c(compile, &contents) : write_file(compile->args.output, &compile->out);
+    if (status == EXIT_DONE)
+        printf("%s\n", contents.text ? contents.text : "");
+    strbuf_finish(&contents);
+    return status;
+}
+
+static int execute(void *context, const char *file) {
+    struct compile *compile = context;
+    bool image = false;
+    int status = choose_stages(compile);
+    for (int i = 0; i < compile->stage_count; i++)
+        image |= is_image(compile->stages[i]);
+    if (status == EXIT_DONE && image && compile->stage_count > 1)
+        status = usage_error("--emit: bundle and c are made alone");
+    if (status == EXIT_DONE)
+        status = image ? emit_image(compile, file) : emit_stages(compile, file);
     strbuf_finish(&compile->out);
     plan_destroy(compile->plan);
     problem_finish(&compile->problem);
@@ -200,5 +265,7 @@ int command_compile(int argc, char **argv) {
         "Stages that need a problem take\n"
         "one axis as 4096, two as 64 x 64 and three as 16 x 32 x 32 without --axes.",
         sets, 2};
-    return problem_command(&use, &compile.problem_args, argc, argv, execute, &compile);
+    int status = problem_command(&use, &compile.problem_args, argc, argv, execute, &compile);
+    text_list_finish(&compile.args.bundle.sweeps);
+    return status;
 }
