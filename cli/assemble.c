@@ -1,5 +1,5 @@
-// PTX -> cubin by a ptxas that is installed here. Whole-program code, as the driver makes it of PTX:
-// what links (nvJitLink, cuLink) compiles relocatable code, which ignores setmaxnreg.
+// PTX -> cubin by a ptxas that is installed here. Whole-program code, as the driver makes it of
+// PTX: what links (nvJitLink, cuLink) compiles relocatable code, which ignores setmaxnreg.
 #include "cli/bundle.h"
 #include "compiler/base/files.h"
 
@@ -78,8 +78,8 @@ enum heddle_status assemble(void *context, const char *ptx, struct strbuf *out,
     enum heddle_status status = HEDDLE_OK;
     int result = begin(&work, ptx) ? run(program, &work) : -1;
     if (result < 0)
-        status = error_set(error, HEDDLE_IO_ERROR, "%s: cannot be run: %s", program,
-                           strerror(errno));
+        status =
+            error_set(error, HEDDLE_IO_ERROR, "%s: cannot be run: %s", program, strerror(errno));
     else if (result > 0 && read_file(work.log, &log))
         status = error_set(error, HEDDLE_INTERNAL, "%s: exit status %d: %.*s", program, result,
                            SHOWN_BYTES, log.text ? log.text : "");

@@ -154,8 +154,8 @@ static int add_problems(struct making *making, const struct problem_args *proble
     struct problem *problem = making->problem;
     struct sweep sweep;
     struct progress progress;
-    int status = sweep_parse(&making->args->sweeps, problem->program->pattern, &problem->arena,
-                             &sweep);
+    int status =
+        sweep_parse(&making->args->sweeps, problem->program->pattern, &problem->arena, &sweep);
     if (status != EXIT_DONE)
         return status;
     progress_begin(&progress, "compiling", sweep.problems);

@@ -145,6 +145,8 @@ static int dump_ast(struct compile *compile, const char *file) {
     char path[4096];
     struct source_text source = {.path = path};
     shipped_find_pattern(file, path);
+    if (bundle_is(path, NULL, 0))
+        return usage_error("%s is a bundle: it holds no text, and no stage 'ast'", file);
     int status = read_source(&source);
     if (status == EXIT_DONE)
         status = dump_ast_guarded(compile, &source);

@@ -31,14 +31,18 @@ static const char HEADER[] =
     "// The problem that it was compiled for; others may differ in all but dtype and dim.\n"
     "struct heddle_problem %s_problem(void);\n"
     "\n"
-    "// Computes tensors->o. The first call with a struct makes its plan, for `problem` (NULL: the one\n"
-    "// above); later calls only run, and do not look at the problem. As heddle_run: tensors are in the\n"
-    "// memory of heddle_context_target(state->context), `stream` is NULL on the CPU, and one thread at\n"
+    "// Computes tensors->o. The first call with a struct makes its plan, for `problem` (NULL: the "
+    "one\n"
+    "// above); later calls only run, and do not look at the problem. As heddle_run: tensors are "
+    "in the\n"
+    "// memory of heddle_context_target(state->context), `stream` is NULL on the CPU, and one "
+    "thread at\n"
     "// a time uses a struct. The message of a failure is heddle_last_error's.\n"
     "enum heddle_status %s_run(struct %s *state, const struct heddle_problem *problem,\n"
     "                          const struct heddle_tensors *tensors, void *stream);\n"
     "\n"
-    "// Frees what the calls made, and leaves the struct as it was before. On a GPU no run may be under\n"
+    "// Frees what the calls made, and leaves the struct as it was before. On a GPU no run may be "
+    "under\n"
     "// way.\n"
     "void %s_close(struct %s *state);\n"
     "\n"
@@ -70,10 +74,12 @@ static const char FUNCTIONS[] =
     "    if (!state->context)\n"
     "        status = open_context(state);\n"
     "    if (status == HEDDLE_OK && !state->pattern)\n"
-    "        status = heddle_pattern_parse(state->context, \"%s\", (const char *)bundle, sizeof bundle,\n"
+    "        status = heddle_pattern_parse(state->context, \"%s\", (const char *)bundle, sizeof "
+    "bundle,\n"
     "                                      NULL, &state->pattern);\n"
     "    if (status == HEDDLE_OK && !state->plan)\n"
-    "        status = heddle_plan_create(state->context, state->pattern, problem ? problem : &usual,\n"
+    "        status = heddle_plan_create(state->context, state->pattern, problem ? problem : "
+    "&usual,\n"
     "                                    &state->plan);\n"
     "    return status == HEDDLE_OK ? heddle_run(state->plan, tensors, stream) : status;\n"
     "}\n"
@@ -182,8 +188,8 @@ void emit_c_header(const struct problem *problem, const struct strbuf *contents,
         strbuf_printf(&lines, "//   %.*s\n", (int)length, at);
         at += length + (at[length] == '\n');
     }
-    strbuf_printf(out, HEADER, heddle_version(), name, lines.text ? lines.text : "", name,
-                  name, name, name, name, name, name, name);
+    strbuf_printf(out, HEADER, heddle_version(), name, lines.text ? lines.text : "", name, name,
+                  name, name, name, name, name, name);
     out->failed |= lines.failed;
     strbuf_finish(&lines);
 }

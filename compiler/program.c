@@ -1,5 +1,5 @@
-// A program's pieces of code: each made once, when it is first asked for, by the program's source of
-// code. No compiler is needed here.
+// A program's pieces of code: each made once, when it is first asked for, by the program's source
+// of code. No compiler is needed here.
 #include "compiler/program.h"
 
 #include "compiler/bundle/bundle.h"

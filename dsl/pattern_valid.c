@@ -144,7 +144,8 @@ static void check_params(struct validity *v) {
     for (int i = 0; i < v->pattern->param_count && !v->fault; i++) {
         const struct pattern_param *param = &v->pattern->params[i];
         if (check_root(v, param->fallback, param->type, param->per_head ? DEP_HEAD : 0, 0))
-            expect(v, v->latest_param[param->fallback->id] <= i, "a default is of a later parameter");
+            expect(v, v->latest_param[param->fallback->id] <= i,
+                   "a default is of a later parameter");
     }
 }
 

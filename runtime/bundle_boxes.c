@@ -6,8 +6,8 @@
 #include <math.h>
 
 static bool boxes_at(const struct plan *plan, int number, struct sm90_spec *out) {
-    return plan->program->bundle && bundle_gpu_boxes(plan->program->bundle, (int)plan->dtype,
-                                                     (int)plan->dim, number, out);
+    return plan->program->bundle &&
+           bundle_gpu_boxes(plan->program->bundle, (int)plan->dtype, (int)plan->dim, number, out);
 }
 
 bool bundle_boxes_decide(const struct plan *plan) {

@@ -11,6 +11,10 @@ static enum heddle_status dump_code(struct program *program, const struct plan *
                                     struct strbuf *out, struct error *error) {
     const struct kernel_spec spec = {plan->dtype, (int)plan->dim, true};
     struct llvm_unit *unit;
+    if (program->bundle)
+        return error_set(error, HEDDLE_NO_COMPILER,
+                         "a bundle holds machine code, and no stage '%s'",
+                         assembly ? "asm" : "llvm");
     enum heddle_status status = program_listing(program, &spec, &unit, error);
     if (status == HEDDLE_OK && assembly)
         status = llvm_unit_assembly(unit, out, error);

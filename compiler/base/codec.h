@@ -18,11 +18,11 @@
 #include <stdint.h>
 
 struct codec {
-    struct strbuf *out;         // writing: where to; NULL: reading
-    const char *bytes;          // reading
-    size_t length, at;          // of them
-    struct arena *arena;        // reading: texts and arrays live there
-    const char *fault;          // reading: what is wrong with the bytes; NULL: nothing so far
+    struct strbuf *out;  // writing: where to; NULL: reading
+    const char *bytes;   // reading
+    size_t length, at;   // of them
+    struct arena *arena; // reading: texts and arrays live there
+    const char *fault;   // reading: what is wrong with the bytes; NULL: nothing so far
 };
 
 struct codec codec_writer(struct strbuf *out);
@@ -47,8 +47,8 @@ int codec_count(struct codec *c, int value, int most);
 // An array's count and the array: a reader gets a new one, zeroed, in its arena.
 #define CODEC_ARRAY(c, array, count, most)                                                         \
     ((count) = codec_count(c, count, most),                                                        \
-     (array) = codec_reads(c) ? arena_array((c)->arena, (size_t)(count) + 1, sizeof *(array))      \
-                              : (array))
+     (array) =                                                                                     \
+         codec_reads(c) ? arena_array((c)->arena, (size_t)(count) + 1, sizeof *(array)) : (array))
 
 // A NUL-terminated text, or NULL.
 const char *codec_text(struct codec *c, const char *text);

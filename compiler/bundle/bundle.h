@@ -1,8 +1,8 @@
 // A bundle: a checked pattern and compiled code of it, for several problems and machines, in one
 // file that is planned and run with no compiler present.
 //
-// The frame is an entry of the code cache (compiler/cache/entry.h): lengths, and a checksum over all
-// of it. Its label says what it is, its key which format and which interface between code and
+// The frame is an entry of the code cache (compiler/cache/entry.h): lengths, and a checksum over
+// all of it. Its label says what it is, its key which format and which interface between code and
 // runtime; its code is the pattern (dsl/pattern_codec.h), a digest of its facts, and pieces. Facts
 // are not stored: they are analysed again from the pattern, and compared with the digest.
 //
@@ -64,8 +64,8 @@ struct bundle {
     struct bundle_image *images; // made so far
 };
 
-// Is it one (of any version, damaged or not), by its first bytes? text NULL: a file, which has to be
-// a regular one.
+// Is it one (of any version, damaged or not), by its first bytes? text NULL: a file, which has to
+// be a regular one.
 bool bundle_is(const char *path, const char *text, size_t length_bytes);
 
 // Fills in a program that is empty, whose arena's escape is set; frees nothing when it fails, that

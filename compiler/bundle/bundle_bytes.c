@@ -117,11 +117,12 @@ static enum heddle_status open_frame(const struct strbuf *file, const char *path
     struct strbuf made_by = {0};
     for (const char *at = line ? line + 1 : end; at < end && *at != '\n'; at++)
         strbuf_add(&made_by, at, 1);
-    enum heddle_status status = error_set(
-        error, HEDDLE_IO_ERROR,
-        "%s: made by %s, whose code this version (heddle %s) cannot run; make the bundle again with "
-        "the heddle that belongs to this library",
-        path, made_by.length ? made_by.text : "another heddle", HEDDLE_VERSION);
+    enum heddle_status status =
+        error_set(error, HEDDLE_IO_ERROR,
+                  "%s: made by %s, whose code this version (heddle %s) cannot run; make the bundle "
+                  "again with "
+                  "the heddle that belongs to this library",
+                  path, made_by.length ? made_by.text : "another heddle", HEDDLE_VERSION);
     strbuf_finish(&made_by);
     return status;
 }
@@ -134,8 +135,7 @@ static const char *piece_fault(const struct program *program, const struct piece
     if (!piece->target || !piece->code_bytes)
         return "a piece of code is empty";
     for (int i = 0; i < piece->symbol_count; i++)
-        if (!piece->symbols[i].name ||
-            piece->symbols[i].offset >= (int64_t)piece->code_bytes)
+        if (!piece->symbols[i].name || piece->symbols[i].offset >= (int64_t)piece->code_bytes)
             return "a function lies outside of its code";
     switch (piece->kind) {
     case PIECE_PLANNER:

@@ -35,8 +35,7 @@ static void settle(struct made_piece *made) {
 static bool has(const struct bundle_maker *maker, const struct made_piece *wanted) {
     for (int i = 0; i < maker->count; i++) {
         const struct piece *piece = &maker->pieces[i]->piece;
-        if (piece->kind == wanted->piece.kind &&
-            strcmp(piece->target, wanted->piece.target) == 0 &&
+        if (piece->kind == wanted->piece.kind && strcmp(piece->target, wanted->piece.target) == 0 &&
             piece->spec_count == wanted->piece.spec_count &&
             memcmp(piece->spec, wanted->spec, (size_t)piece->spec_count * sizeof(int)) == 0)
             return true;
@@ -92,8 +91,8 @@ static enum heddle_status link_object(struct made_piece *made, struct error *err
 static enum heddle_status make_planner(struct bundle_maker *maker, struct made_piece *made,
                                        const void *context, struct error *error) {
     const struct cpu_level *level = context;
-    enum heddle_status status = compile_planner_object(
-        maker->program, SIDE_QUERY, level->cpu, level->features, &made->object, error);
+    enum heddle_status status = compile_planner_object(maker->program, SIDE_QUERY, level->cpu,
+                                                       level->features, &made->object, error);
     return status == HEDDLE_OK ? link_object(made, error) : status;
 }
 

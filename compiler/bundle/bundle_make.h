@@ -17,8 +17,8 @@ struct bundle_maker {
     void *context; // of assemble
 };
 
-// Each adds what is not there yet, compiled or out of the cache. HEDDLE_LIMIT, HEDDLE_OUT_OF_MEMORY,
-// HEDDLE_DEVICE_ERROR (built without a planner for GPUs), HEDDLE_INTERNAL.
+// Each adds what is not there yet, compiled or out of the cache. HEDDLE_LIMIT,
+// HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR (built without a planner for GPUs), HEDDLE_INTERNAL.
 enum heddle_status bundle_add_planner(struct bundle_maker *maker, const struct cpu_level *level,
                                       struct error *error);
 enum heddle_status bundle_add_kernel(struct bundle_maker *maker, const struct kernel_spec *spec,

@@ -62,8 +62,7 @@ static enum heddle_status no_piece(const struct program *program, const struct p
     strbuf_puts(&text, "code for ");
     piece_about(wanted, &text);
     strbuf_puts(&text, where);
-    enum heddle_status status =
-        not_there(program, text.text ? text.text : "code for this", error);
+    enum heddle_status status = not_there(program, text.text ? text.text : "code for this", error);
     strbuf_finish(&text);
     return status;
 }

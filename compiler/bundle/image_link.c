@@ -1,6 +1,6 @@
-// An ELF object -> a block of code without relocations. What LLVM makes of our IR has code, constants
-// and relative references between them, and calls nothing outside: so this is all the linking there
-// is, and it is done once, when a bundle is made, not where it is run.
+// An ELF object -> a block of code without relocations. What LLVM makes of our IR has code,
+// constants and relative references between them, and calls nothing outside: so this is all the
+// linking there is, and it is done once, when a bundle is made, not where it is run.
 
 #include "compiler/bundle/image.h"
 
@@ -150,8 +150,8 @@ static enum heddle_status relocate_all(struct linking *l) {
         const Elf64_Rela *all = (const void *)(l->object + section->sh_offset);
         size_t count = section->sh_size / sizeof *all;
         for (size_t r = 0; r < count && status == HEDDLE_OK; r++)
-            status = relocate(l, &l->sections[section->sh_info], l->places[section->sh_info],
-                              &all[r]);
+            status =
+                relocate(l, &l->sections[section->sh_info], l->places[section->sh_info], &all[r]);
     }
     return status;
 }

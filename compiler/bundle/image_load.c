@@ -7,8 +7,7 @@
 enum heddle_status image_load(const char *bytes, size_t length, struct image *out,
                               struct error *error) {
     *out = (struct image){0};
-    void *code =
-        mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *code = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (code == MAP_FAILED)
         return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for %zu bytes of code", length);
     memcpy(code, bytes, length);

@@ -7,7 +7,8 @@
 #include <string.h>
 
 enum { SPEC_INTS = sizeof(struct sm90_spec) / sizeof(int) };
-_Static_assert(sizeof(struct sm90_spec) % sizeof(int) == 0 && (int)SPEC_INTS <= (int)PIECE_MOST_SPEC,
+_Static_assert(sizeof(struct sm90_spec) % sizeof(int) == 0 &&
+                   (int)SPEC_INTS <= (int)PIECE_MOST_SPEC,
                "made of ints");
 
 int piece_of_planner(enum side side, int *out) {

@@ -1,6 +1,6 @@
-// What the kernel's shape is before any of it is emitted: rows and keys that fit, the layout of shared
-// memory, the size of the parameter. The runtime asks too, also where there is no compiler: no LLVM
-// here.
+// What the kernel's shape is before any of it is emitted: rows and keys that fit, the layout of
+// shared memory, the size of the parameter. The runtime asks too, also where there is no compiler:
+// no LLVM here.
 #include "compiler/sm90/sm90_emit.h"
 
 enum { CHUNK_BYTES = 128, RECORD_BYTES = 48 };

@@ -15,8 +15,8 @@ static struct program *load(const char *path, const char *text, size_t length) {
     struct error error = {0};
     const char *const import_dirs[] = {HEDDLE_TEST_ROOT "/patterns"};
     const struct check_options options = {.import_dirs = import_dirs, .import_dir_count = 1};
-    cr_assert_eq(program_create(path, text, length, &options, &program, &error), HEDDLE_OK, "%s: %s",
-                 path, error_text(&error));
+    cr_assert_eq(program_create(path, text, length, &options, &program, &error), HEDDLE_OK,
+                 "%s: %s", path, error_text(&error));
     return program;
 }
 
@@ -134,8 +134,9 @@ Test(bundle, read_back) {
     const struct kernel_spec there = {HEDDLE_F32, 16, true}, other = {HEDDLE_F32, 24, true};
     cr_assert_str_eq(program->pattern->name, "band");
     bundle_contents(program->bundle, &contents);
-    cr_assert_str_eq(contents.text, "x86-64-v3: its planner, fp32 dim 16\n"
-                                    "x86-64-v4: its planner, fp32 dim 16");
+    cr_assert_str_eq(contents.text,
+                     "x86-64-v3: its planner, fp32 dim 16\n"
+                     "x86-64-v4: its planner, fp32 dim 16");
     cr_assert_eq(program_kernel(program, &there, &kernel, &error), HEDDLE_OK);
     cr_assert(kernel->run && kernel->scratch_bytes > 0);
     cr_assert_eq(program_kernel(program, &other, &kernel, &error), HEDDLE_NO_COMPILER);
@@ -197,9 +198,9 @@ Test(bundle, options) {
                                             {.consts = &constant, .const_count = 1}};
     make_bundle(&bytes);
     for (int i = 0; i < 2; i++) {
-        cr_assert_eq(program_create("x.hbundle", bytes.text, bytes.length, &options[i], &program,
-                                    &error),
-                     HEDDLE_BAD_ARGUMENT);
+        cr_assert_eq(
+            program_create("x.hbundle", bytes.text, bytes.length, &options[i], &program, &error),
+            HEDDLE_BAD_ARGUMENT);
         error_finish(&error);
     }
     strbuf_finish(&bytes);
