@@ -73,7 +73,8 @@ int codec_count(struct codec *c, int value, int most) {
 const char *codec_block(struct codec *c, const char *bytes, size_t *length) {
     uint64_t count = codec_bits(c, *length);
     if (!codec_reads(c)) {
-        strbuf_add(c->out, bytes, *length);
+        if (*length)
+            strbuf_add(c->out, bytes, *length);
         return bytes;
     }
     size_t room = c->length - c->at;

@@ -77,9 +77,9 @@ Test(rt, no_texts) {
     struct fake_host host;
     open_bundle(&host);
     struct heddle_pattern *pattern;
-    cr_assert_eq(heddle_pattern_load(host.context, HEDDLE_TEST_PATTERNS "/window.heddle", NULL,
-                                     &pattern),
-                 HEDDLE_NO_COMPILER);
+    cr_assert_eq(
+        heddle_pattern_load(host.context, HEDDLE_TEST_PATTERNS "/window.heddle", NULL, &pattern),
+        HEDDLE_NO_COMPILER);
     cr_assert_not_null(strstr(heddle_last_error(), "libheddle-rt has no compiler"));
     cr_assert_null(pattern);
     cr_assert_eq(heddle_pattern_parse(host.context, "p", text, strlen(text), NULL, &pattern),
