@@ -17,14 +17,18 @@ extern char **environ;
 enum { MOST_BYTES = 64 << 20, SHOWN_BYTES = 2000 };
 
 struct work { // files of one call
-    char folder[64];
-    char ptx[96], cubin[96], log[96];
+    char folder[3900];
+    char ptx[4000], cubin[4000], log[4000];
 };
 
 static bool begin(struct work *work, const char *ptx) {
-    snprintf(work->folder, sizeof work->folder, "/tmp/heddle-ptxas-XXXXXX");
-    if (!mkdtemp(work->folder))
+    const char *folder = getenv("TMPDIR");
+    int length = snprintf(work->folder, sizeof work->folder, "%s/heddle-ptxas-XXXXXX",
+                          folder && *folder ? folder : "/tmp");
+    if (length >= (int)sizeof work->folder || !mkdtemp(work->folder)) {
+        work->folder[0] = '\0';
         return false;
+    }
     snprintf(work->ptx, sizeof work->ptx, "%s/in.ptx", work->folder);
     snprintf(work->cubin, sizeof work->cubin, "%s/out.cubin", work->folder);
     snprintf(work->log, sizeof work->log, "%s/log", work->folder);
@@ -36,6 +40,8 @@ static bool begin(struct work *work, const char *ptx) {
 }
 
 static void end(const struct work *work) {
+    if (!work->folder[0])
+        return;
     unlink(work->ptx);
     unlink(work->cubin);
     unlink(work->log);
@@ -73,7 +79,7 @@ static bool read_file(const char *path, struct strbuf *out) {
 enum heddle_status assemble(void *context, const char *ptx, struct strbuf *out,
                             struct error *error) {
     const char *program = context;
-    struct work work = {{0}, {0}, {0}, {0}};
+    struct work work;
     struct strbuf log = {0};
     enum heddle_status status = HEDDLE_OK;
     int result = begin(&work, ptx) ? run(program, &work) : -1;

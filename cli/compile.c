@@ -22,14 +22,14 @@ struct compile_args {
 #define MEMBER(name) offsetof(struct compile_args, name)
 static const struct option_row compile_options[] = {
     {"emit", 0, OPTION_TEXT, MEMBER(emit), "STAGE,...",
-     "ast pattern facts schedule llvm asm ptx plan, bundle, c", NULL},
+     "ast pattern facts schedule llvm asm ptx plan", NULL},
     {"output", 'o', OPTION_TEXT, MEMBER(output), "FILE", "(standard output)", NULL},
     {"sweep", 0, OPTION_LIST, MEMBER(bundle.sweeps), "name=V,V,...",
-     "bundles: several problems, as of bench", NULL},
+     "for a bundle: several problems", NULL},
     {"cpu", 0, OPTION_TEXT, MEMBER(bundle.cpus), "LEVEL,...",
-     "bundles: of CPUs (x86-64-v3,x86-64-v4)", NULL},
+     "for a bundle: CPUs (x86-64-v3,x86-64-v4)", NULL},
     {"ptxas", 0, OPTION_TEXT, MEMBER(bundle.ptxas), "PROGRAM",
-     "bundles: for cubins; or none (as in PATH)", NULL},
+     "for a bundle: makes cubins (in PATH); none", NULL},
 };
 
 struct compile {
@@ -263,9 +263,9 @@ int command_compile(int argc, char **argv) {
                                       PROBLEM_SET(&compile.problem_args)};
     const struct option_use use = {
         "compile FILE --emit=STAGE,...",
-        "Shows what a stage makes; one more is plan-ptx, the planner of a GPU.\n"
-        "Stages that need a problem take\n"
-        "one axis as 4096, two as 64 x 64 and three as 16 x 32 x 32 without --axes.",
+        "Shows what a stage makes; one more is plan-ptx, the planner of a GPU. bundle\n"
+        "and c write compiled code that libheddle-rt runs. Stages that need a problem\n"
+        "take 4096, 64 x 64 or 16 x 32 x 32 without --axes.",
         sets, 2};
     int status = problem_command(&use, &compile.problem_args, argc, argv, execute, &compile);
     text_list_finish(&compile.args.bundle.sweeps);

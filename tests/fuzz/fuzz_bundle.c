@@ -1,5 +1,5 @@
-// Readers of bundles on hostile ones: no crash, no hang, no byte read past the end (under the address
-// sanitizer), and what is taken for a pattern can be bound and evaluated like one.
+// Readers of bundles on hostile ones: no crash, no hang, no byte read past the end (under the
+// address sanitizer), and what is taken for a pattern can be bound and evaluated like one.
 //
 //   fuzz_bundle ITERATIONS SEED IMPORTS FILE...      deterministic; patterns, the corpus
 //
@@ -133,8 +133,7 @@ static void try_pattern(const struct corpus *c) {
     program.arena.escape = &escape;
     if (!setjmp(escape)) {
         diags_init(&program.diags, &program.arena);
-        program.pattern =
-            pattern_read(copy, bytes.length, &program.arena, &program.diags, &fault);
+        program.pattern = pattern_read(copy, bytes.length, &program.arena, &program.diags, &fault);
         if (!program.pattern == !fault)
             fail("a fault without a word, or a word without one", fault);
         if (program.pattern) {
