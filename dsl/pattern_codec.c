@@ -225,6 +225,16 @@ static void read_graph(struct pattern_codec *p) {
 
 // ---- what refers to it --------------------------------------------------------------------------
 
+// Where one of these fails, a member was added: write and read it below, test what later stages
+// take for granted of it in pattern_valid.c, then correct the size.
+_Static_assert(sizeof(struct pattern) == 192, "all members are written");
+_Static_assert(sizeof(struct pattern_param) == 48, "all members are written");
+_Static_assert(sizeof(struct pattern_index) == 16, "all members are written");
+_Static_assert(sizeof(struct pattern_input) == 104, "all members are written");
+_Static_assert(sizeof(struct pattern_map) == 112, "all members are written");
+_Static_assert(sizeof(struct pattern_require) == 40, "all members are written");
+_Static_assert(sizeof(struct pattern_const) == 48, "all members are written");
+
 static void index_of(struct pattern_codec *p, struct pattern_index *index) {
     index->kind = (enum index_kind)codec_int(p->c, (int)index->kind, 0, INDEX_RANGE);
     index->axis = (uint16_t)codec_int(p->c, index->axis, 0, MAX_AXES - 1);

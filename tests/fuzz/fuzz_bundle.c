@@ -17,13 +17,13 @@
 #include <string.h>
 #include <time.h>
 
-enum { MOST_FILES = 256, MOST_SECONDS = 20 };
+enum { MOST_FILES = 256, MOST_INPUTS = 8, MOST_ELEMENTS = 1 << 14, MOST_SECONDS = 20 };
 
 static struct corpus {
     struct strbuf pattern, bundle; // bytes
 } corpus[MOST_FILES];
 static int corpus_count;
-static long good_patterns, good_bundles; // a fuzzer whose bytes are never taken tests little
+static long good_patterns, bound, good_bundles; // a fuzzer whose bytes are never taken tests little
 
 static void fail(const char *what, const char *detail) {
     fprintf(stderr, "fuzz_bundle: %s\n%s\n", what, detail ? detail : "");
@@ -32,7 +32,7 @@ static void fail(const char *what, const char *detail) {
 
 static void add_file(const char *path, const char *import_dir) {
     const struct check_options options = {.import_dirs = &import_dir, .import_dir_count = 1};
-    struct program *program;
+    struct program *program = NULL;
     struct error error = {0};
     struct corpus *c = &corpus[corpus_count];
     if (corpus_count == MOST_FILES ||
@@ -77,15 +77,45 @@ static void mutate(struct strbuf *bytes) {
 
 // ---- patterns -----------------------------------------------------------------------------------
 
-// What a plan does with a pattern before it calls compiled code; without inputs.
+// Inputs of zeros, where their shapes are simple; the others are missing, and binding says so.
+static void give_inputs(const struct pattern *pattern, struct heddle_problem *problem,
+                        struct heddle_input *out) {
+    static const int64_t zeros[MOST_ELEMENTS];
+    int64_t tokens = 1;
+    for (int a = 0; a < pattern->axis_count; a++)
+        tokens *= problem->sizes[a];
+    problem->inputs = out;
+    for (int i = 0; i < pattern->input_count && i < MOST_INPUTS; i++) {
+        const struct pattern_input *input = &pattern->inputs[i];
+        struct heddle_input *given = &out[problem->input_count];
+        int64_t elements = 1;
+        *given = (struct heddle_input){.name = input->name, .data = zeros};
+        given->element = input->type == TYPE_REAL ? HEDDLE_FLOAT32 : HEDDLE_INT32;
+        given->rank = input->index_count;
+        for (int n = 0; n < input->index_count; n++) {
+            const struct pattern_index *index = &input->indices[n];
+            bool by_head = index->kind == INDEX_HEAD || index->kind == INDEX_KV_HEAD;
+            given->shape[n] = index->kind == INDEX_TOKEN  ? tokens
+                              : index->kind == INDEX_AXIS ? problem->sizes[index->axis]
+                              : by_head                   ? 2
+                                                          : 1;
+            elements *= given->shape[n];
+        }
+        problem->input_count += elements <= MOST_ELEMENTS;
+    }
+}
+
+// What a plan does with a pattern before it calls compiled code.
 static void bind_all(struct program *program) {
     struct plan plan = {.program = program, .turns = 1};
     struct heddle_problem problem = HEDDLE_PROBLEM_INIT;
     struct error error = {0};
     jmp_buf escape;
+    struct heddle_input inputs[MOST_INPUTS];
     for (int a = 0; a < HEDDLE_MAX_AXES; a++)
-        problem.sizes[a] = 1 + (int64_t)random_below(12);
+        problem.sizes[a] = 1 + (int64_t)random_below(4);
     problem.heads = problem.kv_heads = 2;
+    give_inputs(program->pattern, &problem, inputs);
     arena_init(&plan.arena, (size_t)1 << 28);
     plan.arena.escape = &escape;
     if (!setjmp(escape)) {
@@ -94,12 +124,13 @@ static void bind_all(struct program *program) {
             status = bind_params(&plan, &problem, &error);
         if (status == HEDDLE_OK)
             status = bind_requires(&plan, &problem, &error);
-        if (status == HEDDLE_OK && program->pattern->input_count == 0)
+        if (status == HEDDLE_OK)
             status = bind_arrays(&plan, &problem, &error);
-        if (status == HEDDLE_OK && program->pattern->input_count == 0)
+        if (status == HEDDLE_OK)
             status = ranges_check(&plan, &error);
-        if (status == HEDDLE_OK && program->pattern->input_count == 0)
-            plan_keeps(&plan, 0, 1, 0, 0);
+        bound += status == HEDDLE_OK;
+        for (int64_t key = 0; status == HEDDLE_OK && key < plan.keys; key++)
+            plan_keeps(&plan, 0, 1, 0, key);
     }
     error_finish(&error);
     arena_finish(&plan.arena);
@@ -199,11 +230,11 @@ int main(int argc, char **argv) {
         if (now_s() - begin > MOST_SECONDS)
             fail("a case takes too long", NULL);
     }
-    printf("%ld cases; %ld patterns and %ld bundles were taken\n", iterations, good_patterns,
-           good_bundles);
+    printf("%ld cases; %ld patterns (%ld bound) and %ld bundles were taken\n", iterations,
+           good_patterns, bound, good_bundles);
     for (int i = 0; i < corpus_count; i++) {
         strbuf_finish(&corpus[i].pattern);
         strbuf_finish(&corpus[i].bundle);
     }
-    return good_patterns && good_bundles ? 0 : 1;
+    return good_patterns && bound && good_bundles ? 0 : 1;
 }
