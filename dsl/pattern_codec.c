@@ -53,6 +53,12 @@ static bool is_number(enum op op) {
     return op == OP_INT || op == OP_BOOL || op == OP_REAL;
 }
 
+// Variables are bits of what a node depends on, so their numbers are tested before nodes are made.
+static int most_index(enum op op) {
+    bool variable = op == OP_VAR || op == OP_ANY || op == OP_ALL || op == OP_COUNT;
+    return variable ? MAX_VARS - 1 : UINT16_MAX;
+}
+
 static int fixed_arity(enum op op) { // -1: any number of indices
     const char *signature = op_table[op].signature;
     return strchr(signature, '*') ? -1 : (int)(strchr(signature, '>') - signature);
@@ -115,7 +121,7 @@ static void describe(struct pattern_codec *p, struct proto *proto) {
     } else if (is_number(op)) {
         proto->number.i = codec_int64(c, proto->number.i, INT64_MIN, INT64_MAX);
     } else if (!op_table[op].eval) {
-        proto->index = (uint16_t)codec_int(c, proto->index, 0, UINT16_MAX);
+        proto->index = (uint16_t)codec_int(c, proto->index, 0, most_index(op));
         proto->side = (uint16_t)codec_int(c, proto->side, 0, SIDE_KEY);
     }
     if (fixed_arity(op) < 0)

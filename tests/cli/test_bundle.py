@@ -106,6 +106,28 @@ def test_problems_and_targets(cli):
     assert explained["query_tile"][-1] * explained["key_tile"][-1] > 0
 
 
+def test_boxes(cli):
+    """On a GPU a plan takes the best of the boxes that there is a kernel for."""
+    grid = ["--axes", "y=64,x=64", "--heads", 24, "--target", "cuda"]
+    name, said = make(cli, "n.hbundle", pattern_file("neighborhood2d"), *PLAIN, *grid, "--sweep",
+                      "win_y=3,63", "--sweep", "win_x=3,63")
+    kinds = set(re.findall(r"boxes of (\S+) queries by (\S+) keys", said))
+    assert len(kinds) > 1, said
+    taken = set()
+    for window in (3, 9, 17, 63):
+        params = ["--param", f"win_y={window}", "--param", f"win_x={window}"]
+        here = cli.json("explain", name, *grid, *params)
+        free = cli.json("explain", pattern_file("neighborhood2d"), *grid, *params)
+        boxes = tuple("x".join(map(str, here[key])) for key in ("query_tile", "key_tile"))
+        taken.add(boxes)
+        assert boxes in kinds and here["kept_pairs"] == free["kept_pairs"]
+        assert here["predicted_ms"] >= 0.99 * free["predicted_ms"]
+        if window in (3, 63): # it was made for these
+            assert here["predicted_ms"] <= 1.02 * free["predicted_ms"], (window, here, free)
+        cli.out("compile", name, *grid, *params, "--emit=ptx")
+    assert len(taken) > 1
+
+
 def test_one_target(cli):
     _, said = make(cli, "cpu.hbundle", WINDOW, "--target", "cpu", "--cpu", "x86-64-v4-amx,x86-64-v3")
     assert "sm_90a" not in said and "x86-64-v4-amx: its planner" in said
