@@ -39,6 +39,10 @@ struct piece {
     size_t cubin_bytes; // 0: none
 };
 
+// The one GPU that there is code for. Pieces of other targets are another version's, and left
+// alone.
+#define PIECE_GPU_TARGET "sm_90a"
+
 // Specs as numbers, and back: false where they are none.
 int piece_of_planner(enum side side, int *out);
 int piece_of_kernel(const struct kernel_spec *spec, int *out);
@@ -51,14 +55,17 @@ void piece_about(const struct piece *piece, struct strbuf *out);
 
 // ---- writing ------------------------------------------------------------------------------------
 
-// Appends a bundle of these pieces. HEDDLE_OUT_OF_MEMORY, HEDDLE_LIMIT.
-enum heddle_status bundle_write(const struct program *program, const struct piece *pieces,
-                                int count, struct strbuf *out, struct error *error);
+// Appends a bundle of these pieces; `facts` is what facts_print prints. HEDDLE_OUT_OF_MEMORY,
+// HEDDLE_LIMIT.
+enum heddle_status bundle_write(const struct program *program, const struct strbuf *facts,
+                                const struct piece *pieces, int count, struct strbuf *out,
+                                struct error *error);
 
 // ---- reading ------------------------------------------------------------------------------------
 
 struct bundle {
-    struct strbuf file; // owns what pieces point to
+    struct strbuf file;  // owns what pieces point to
+    struct strbuf facts; // as text, for the digest
     struct piece *pieces;
     int piece_count;
     struct bundle_image *images; // made so far

@@ -36,25 +36,22 @@ static void describe_piece(struct codec *c, struct piece *piece) {
     piece->cubin = codec_block(c, piece->cubin, &piece->cubin_bytes);
 }
 
-// Two programs of equal digests were planned by the same bases and rules.
-static bool facts_digest(const struct program *program, char name[ENTRY_NAME_ROOM]) {
-    struct strbuf text = {0};
-    facts_print(program->facts, program->pattern, &text);
-    bool whole = !text.failed && text.text;
-    if (whole)
-        entry_name(text.text, text.length, name);
-    strbuf_finish(&text);
-    return whole;
+// Two programs of equal digests were planned by the same bases and rules. False: no memory.
+static bool facts_digest(const struct strbuf *facts, char name[ENTRY_NAME_ROOM]) {
+    if (facts->failed || !facts->text)
+        return false;
+    entry_name(facts->text, facts->length, name);
+    return true;
 }
 
 // ---- writing ------------------------------------------------------------------------------------
 
-static bool write_body(const struct program *program, const struct piece *pieces, int count,
-                       struct strbuf *out) {
+static bool write_body(const struct program *program, const struct strbuf *facts,
+                       const struct piece *pieces, int count, struct strbuf *out) {
     struct codec c = codec_writer(out);
     struct strbuf pattern = {0};
     char digest[ENTRY_NAME_ROOM];
-    bool written = pattern_write(program->pattern, &pattern) && facts_digest(program, digest);
+    bool written = pattern_write(program->pattern, &pattern) && facts_digest(facts, digest);
     if (written) {
         codec_block(&c, pattern.text, &pattern.length);
         codec_text(&c, digest);
@@ -68,8 +65,9 @@ static bool write_body(const struct program *program, const struct piece *pieces
     return written && !out->failed;
 }
 
-enum heddle_status bundle_write(const struct program *program, const struct piece *pieces,
-                                int count, struct strbuf *out, struct error *error) {
+enum heddle_status bundle_write(const struct program *program, const struct strbuf *facts,
+                                const struct piece *pieces, int count, struct strbuf *out,
+                                struct error *error) {
     struct strbuf body = {0}, label = {0}, key = {0};
     enum heddle_status status = HEDDLE_OK;
     if (count > BUNDLE_MOST_PIECES)
@@ -77,7 +75,7 @@ enum heddle_status bundle_write(const struct program *program, const struct piec
                          BUNDLE_MOST_PIECES);
     strbuf_printf(&label, "%s%.200s\n", LABEL_START, program->pattern->name);
     strbuf_puts(&key, KEY_START "heddle " HEDDLE_VERSION "\n");
-    if (write_body(program, pieces, count, &body) && !label.failed && !key.failed) {
+    if (write_body(program, facts, pieces, count, &body) && !label.failed && !key.failed) {
         const struct entry entry = {.label = {label.text, label.length},
                                     .key = {key.text, key.length},
                                     .code = {body.text, body.length}};
@@ -170,8 +168,9 @@ static const char *read_pieces(struct program *program, struct codec *c) {
     struct bundle *bundle = program->bundle;
     char digest[ENTRY_NAME_ROOM];
     const char *stored = codec_text(c, NULL);
-    if (!facts_digest(program, digest))
-        return "no memory";
+    facts_print(program->facts, program->pattern, &bundle->facts);
+    if (!facts_digest(&bundle->facts, digest))
+        arena_alloc(&program->arena, SIZE_MAX / 2); // leaves through the arena's escape
     if (!c->fault && (!stored || strcmp(stored, digest) != 0))
         return "this version analyses the pattern differently";
     CODEC_ARRAY(c, bundle->pieces, bundle->piece_count, BUNDLE_MOST_PIECES);

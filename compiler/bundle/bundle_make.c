@@ -1,11 +1,10 @@
 #include "compiler/bundle/bundle_make.h"
 
+#include "compiler/code.h"
 #include "compiler/pipeline.h"
 
 #include <stdlib.h>
 #include <string.h>
-
-static const char GPU_TARGET[] = "sm_90a";
 
 struct made_piece {
     struct piece piece;
@@ -148,7 +147,7 @@ static enum heddle_status make_gpu_kernel(struct bundle_maker *maker, struct mad
 
 enum heddle_status bundle_add_gpu_kernel(struct bundle_maker *maker, const struct sm90_spec *spec,
                                          struct error *error) {
-    struct made_piece wanted = {.piece = {.kind = PIECE_GPU_KERNEL, .target = GPU_TARGET}};
+    struct made_piece wanted = {.piece = {.kind = PIECE_GPU_KERNEL, .target = PIECE_GPU_TARGET}};
     wanted.piece.spec_count = piece_of_gpu_kernel(spec, wanted.spec);
     return add(maker, &wanted, make_gpu_kernel, spec, error);
 }
@@ -163,7 +162,7 @@ static enum heddle_status make_gpu_planner(struct bundle_maker *maker, struct ma
 
 enum heddle_status bundle_add_gpu_planner(struct bundle_maker *maker, int basis,
                                           struct error *error) {
-    struct made_piece wanted = {.piece = {.kind = PIECE_GPU_PLANNER, .target = GPU_TARGET}};
+    struct made_piece wanted = {.piece = {.kind = PIECE_GPU_PLANNER, .target = PIECE_GPU_TARGET}};
     wanted.piece.spec_count = piece_of_gpu_planner(basis, wanted.spec);
     return add(maker, &wanted, make_gpu_planner, &basis, error);
 }
@@ -178,12 +177,31 @@ static struct piece *gather(const struct bundle_maker *maker) {
     return all;
 }
 
+// Printing takes memory of the program's.
+static enum heddle_status facts_step(struct program *program, void *out, struct error *error) {
+    (void)error;
+    facts_print(program->facts, program->pattern, out);
+    return HEDDLE_OK;
+}
+
+static enum heddle_status print_facts(struct program *program, struct strbuf *out,
+                                      struct error *error) {
+    pthread_mutex_lock(&program->mutex);
+    enum heddle_status status = program_step(program, facts_step, out, error);
+    pthread_mutex_unlock(&program->mutex);
+    return status;
+}
+
 enum heddle_status bundle_finish(struct bundle_maker *maker, struct strbuf *out,
                                  struct error *error) {
+    struct strbuf facts = {0};
     struct piece *pieces = gather(maker);
     enum heddle_status status =
-        pieces ? bundle_write(maker->program, pieces, maker->count, out, error)
+        pieces ? print_facts(maker->program, &facts, error)
                : error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for a bundle");
+    if (status == HEDDLE_OK)
+        status = bundle_write(maker->program, &facts, pieces, maker->count, out, error);
+    strbuf_finish(&facts);
     free(pieces);
     return status;
 }

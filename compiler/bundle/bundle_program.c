@@ -138,6 +138,10 @@ static enum heddle_status make_kernel(struct program *program, struct kernel *ke
 
 // ---- GPUs ---------------------------------------------------------------------------------------
 
+static bool is_of_gpus(const struct piece *piece) {
+    return strcmp(piece->target, PIECE_GPU_TARGET) == 0;
+}
+
 // Does code for `have` compute what is asked of code for `want`? Wide integers hold narrow ones.
 static bool serves(const struct sm90_spec *have, const struct sm90_spec *want) {
     struct sm90_spec alike = *want;
@@ -150,7 +154,8 @@ static const struct piece *find_on_gpu(const struct bundle *bundle, const struct
     const struct piece *found = NULL;
     for (int i = 0; i < bundle->piece_count; i++) {
         struct sm90_spec have;
-        if (!piece_gpu_spec(&bundle->pieces[i], &have) || !serves(&have, want))
+        if (!is_of_gpus(&bundle->pieces[i]) || !piece_gpu_spec(&bundle->pieces[i], &have) ||
+            !serves(&have, want))
             continue;
         found = &bundle->pieces[i];
         if (have.narrow == want->narrow)
@@ -185,14 +190,16 @@ static enum heddle_status make_ptx_planner(struct program *program, struct ptx_p
     const struct bundle *bundle = program->bundle;
     int spec[PIECE_MOST_SPEC], count = piece_of_gpu_planner(planner->basis, spec);
     for (int i = 0; i < bundle->piece_count; i++)
-        if (is_of(&bundle->pieces[i], PIECE_GPU_PLANNER, spec, count))
+        if (is_of_gpus(&bundle->pieces[i]) &&
+            is_of(&bundle->pieces[i], PIECE_GPU_PLANNER, spec, count))
             return copy_gpu_code(&bundle->pieces[i], &planner->ptx, &planner->cubin, error);
     return not_there(program, "planner for GPUs in this plan's basis", error);
 }
 
 static bool plans_on_gpus(const struct program *program) {
     for (int i = 0; i < program->bundle->piece_count; i++)
-        if (program->bundle->pieces[i].kind == PIECE_GPU_PLANNER)
+        if (program->bundle->pieces[i].kind == PIECE_GPU_PLANNER &&
+            is_of_gpus(&program->bundle->pieces[i]))
             return true;
     return false;
 }
@@ -204,8 +211,8 @@ const struct code_source BUNDLE_SOURCE = {make_planner,     make_kernel,   make_
 bool bundle_gpu_boxes(const struct bundle *bundle, int dtype, int dim, int number,
                       struct sm90_spec *out) {
     for (int i = 0; i < bundle->piece_count; i++)
-        if (piece_gpu_spec(&bundle->pieces[i], out) && out->dtype == dtype && out->dim == dim &&
-            number-- == 0)
+        if (is_of_gpus(&bundle->pieces[i]) && piece_gpu_spec(&bundle->pieces[i], out) &&
+            out->dtype == dtype && out->dim == dim && number-- == 0)
             return true;
     return false;
 }
@@ -291,6 +298,7 @@ void bundle_close(struct bundle *bundle) {
         bundle->images = next;
     }
     strbuf_finish(&bundle->file);
+    strbuf_finish(&bundle->facts);
     free(bundle);
 }
 

@@ -160,7 +160,8 @@ static void try_pattern(const struct corpus *c) {
     strbuf_add(&bytes, c->pattern.text, c->pattern.length);
     mutate(&bytes);
     char *copy = exactly(&bytes);
-    arena_init(&program.arena, (size_t)1 << 28);
+    // Now and then there is little memory.
+    arena_init(&program.arena, (size_t)1 << (random_below(8) ? 28 : 12 + random_below(10)));
     program.arena.escape = &escape;
     if (!setjmp(escape)) {
         diags_init(&program.diags, &program.arena);
