@@ -115,12 +115,11 @@ static enum heddle_status open_frame(const struct strbuf *file, const char *path
     struct strbuf made_by = {0};
     for (const char *at = line ? line + 1 : end; at < end && *at != '\n'; at++)
         strbuf_add(&made_by, at, 1);
-    enum heddle_status status =
-        error_set(error, HEDDLE_IO_ERROR,
-                  "%s: made by %s, whose code this version (heddle %s) cannot run; make the bundle "
-                  "again with "
-                  "the heddle that belongs to this library",
-                  path, made_by.length ? made_by.text : "another heddle", HEDDLE_VERSION);
+    enum heddle_status status = error_set(
+        error, HEDDLE_IO_ERROR,
+        "%s: made by another build of heddle (%s), whose code this one (heddle %s) cannot "
+        "run; make the bundle again with the program that belongs to this library",
+        path, made_by.length ? made_by.text : "it does not say which", HEDDLE_VERSION);
     strbuf_finish(&made_by);
     return status;
 }

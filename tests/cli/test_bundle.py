@@ -142,6 +142,13 @@ def test_strides(cli):
     assert "fp32 dim 64 with any dim stride" in said
 
 
+def on_fake_gpu(cli, file, *more, **environment):
+    return subprocess.run([cli.heddle, "run", file, "--axes", "i=300", "--target", "cuda", *more],
+                          cwd=cli.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          timeout=120, env={**os.environ, "HEDDLE_CACHE_DIR": os.devnull,
+                                            "LD_LIBRARY_PATH": FAKE, **environment})
+
+
 def test_cubins(cli):
     script = cli.file("assembler", "#!/bin/sh\n"
                       'test "$1" = -arch=sm_90a -a "$2" = -o && grep -q "target sm_90a" "$4" || exit 1\n'
@@ -150,12 +157,11 @@ def test_cubins(cli):
     assert "(assembled)" in make(cli, "w.hbundle", WINDOW, "--target", "cuda", "--ptxas", script)[1]
     for mode, words in (("ok", "cubin taken"), ("old_cubins", "cubin refused")):
         log = os.path.join(cli.folder, mode)
-        subprocess.run([cli.heddle, "run", "w.hbundle", "--axes", "i=300", "--target", "cuda"],
-                       cwd=cli.folder, check=True, stdout=subprocess.DEVNULL, timeout=120,
-                       env={**os.environ, "HEDDLE_CACHE_DIR": os.devnull, "FAKE_CUDA": mode,
-                            "FAKE_CUDA_LOG": log, "LD_LIBRARY_PATH": FAKE})
+        assert on_fake_gpu(cli, "w.hbundle", FAKE_CUDA=mode, FAKE_CUDA_LOG=log).returncode == 0
         with open(log, encoding="utf-8") as file:
             assert words in file.read(), mode
+    tuned = on_fake_gpu(cli, "w.hbundle", "--tune", FAKE_CUDA="ok")
+    assert tuned.returncode == 2 and "fixed boxes" in tuned.stderr
     assert "(assembled)" not in make(cli, "x.hbundle", WINDOW, "--target", "cuda", *PLAIN)[1]
     refuses = cli.file("refuses", "#!/bin/sh\necho no such instruction >&2; exit 3\n")
     os.chmod(refuses, stat.S_IRWXU)

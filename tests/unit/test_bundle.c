@@ -178,10 +178,13 @@ Test(bundle, other_versions) {
     struct strbuf bytes = {0}, other = {0};
     make_bundle(&bytes);
     reframe(&bytes, NULL, "heddle bundle, format 0, interface 00\nheddle 9.8.7\n", &other);
-    cr_assert_eq(refused(other.text, other.length, "made by heddle 9.8.7"), HEDDLE_IO_ERROR);
+    cr_assert_eq(refused(other.text, other.length, "another build of heddle (heddle 9.8.7)"),
+                 HEDDLE_IO_ERROR);
     other.length = 0;
     reframe(&bytes, NULL, "", &other);
-    cr_assert_eq(refused(other.text, other.length, "made by another heddle"), HEDDLE_IO_ERROR);
+    cr_assert_eq(
+        refused(other.text, other.length, "another build of heddle (it does not say which)"),
+        HEDDLE_IO_ERROR);
     other.length = 0;
     reframe(&bytes, "cpu-kernel window", NULL, &other);
     cr_assert_eq(refused(other.text, other.length, "not a bundle"), HEDDLE_IO_ERROR);
