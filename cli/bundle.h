@@ -24,7 +24,8 @@ enum heddle_status assemble(void *context, const char *ptx, struct strbuf *out,
 // The program: as given, or found in PATH. False: none.
 bool assemble_find(const char *given, struct strbuf *out);
 
-// The bundle as C: a source with all of its bytes, and its header (emit_c.c).
+// The bundle as C: a source with all of its bytes, and its header (emit_c.c). The source includes
+// `header`; NULL: the header stands before it.
 void emit_c_source(const struct problem *problem, const char *header, const struct strbuf *bundle,
                    struct strbuf *out);
 void emit_c_header(const struct problem *problem, const struct strbuf *contents,

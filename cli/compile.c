@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 enum { MAX_STAGES = 32, MAX_FILE_BYTES = 16 << 20 };
 
@@ -199,24 +200,49 @@ static bool is_image(const char *stage) {
     return strcmp(stage, "bundle") == 0 || strcmp(stage, "c") == 0;
 }
 
-// FILE.c, with the header FILE.h beside it.
-static int write_c(const struct compile *compile, const struct strbuf *contents) {
-    const char *path = compile->args.output, *slash = strrchr(path, '/');
-    char header[4096];
+// FILE.c, with the header FILE.h beside it; FILE is named with or without the end.
+static int write_two(const struct compile *compile, const struct strbuf *contents) {
+    const char *path = compile->args.output;
     size_t length = strlen(path);
-    if (length < 3 || strcmp(path + length - 2, ".c") != 0 || length >= sizeof header)
-        return usage_error("--emit=c: -o FILE.c, which gets FILE.h beside it");
-    memcpy(header, path, length + 1);
-    header[length - 1] = 'h';
-    struct strbuf source = {0}, declared = {0};
-    emit_c_source(&compile->problem, header + (slash ? slash + 1 - path : 0), &compile->out,
-                  &source);
-    emit_c_header(&compile->problem, contents, &declared);
-    int status = write_file(path, &source);
-    if (status == EXIT_DONE)
-        status = write_file(header, &declared);
-    strbuf_finish(&source);
-    strbuf_finish(&declared);
+    bool ends = length > 2 && strcmp(path + length - 2, ".c") == 0;
+    struct strbuf names[2] = {{0}, {0}}, texts[2] = {{0}, {0}};
+    for (int i = 0; i < 2; i++) {
+        strbuf_add(&names[i], path, ends ? length - 2 : length);
+        strbuf_puts(&names[i], i ? ".h" : ".c");
+    }
+    int status = names[0].failed || names[1].failed ? EXIT_DEVICE : EXIT_DONE;
+    if (status == EXIT_DONE) {
+        const char *slash = strrchr(names[1].text, '/');
+        emit_c_source(&compile->problem, slash ? slash + 1 : names[1].text, &compile->out,
+                      &texts[0]);
+        emit_c_header(&compile->problem, contents, &texts[1]);
+    }
+    for (int i = 0; i < 2 && status == EXIT_DONE; i++)
+        status = write_file(names[i].text, &texts[i]);
+    for (int i = 0; i < 2; i++) {
+        strbuf_finish(&names[i]);
+        strbuf_finish(&texts[i]);
+    }
+    return status;
+}
+
+// Without a file: one source that needs no header.
+static int write_one(const struct compile *compile, const struct strbuf *contents) {
+    struct strbuf text = {0};
+    emit_c_header(&compile->problem, contents, &text);
+    emit_c_source(&compile->problem, NULL, &compile->out, &text);
+    int status = write_file(NULL, &text);
+    strbuf_finish(&text);
+    return status;
+}
+
+static int write_image(const struct compile *compile, bool is_c, const struct strbuf *contents) {
+    const char *path = compile->args.output;
+    if (is_c && !path)
+        return write_one(compile, contents);
+    int status = is_c ? write_two(compile, contents) : write_file(path, &compile->out);
+    if (status == EXIT_DONE && path)
+        printf("%s\n", contents->text ? contents->text : "");
     return status;
 }
 
@@ -224,19 +250,15 @@ static int emit_image(struct compile *compile, const char *file) {
     bool is_c = strcmp(compile->stages[0], "c") == 0;
     struct problem_args *problem_args = &compile->problem_args;
     struct strbuf contents = {0};
-    if (!compile->args.output)
-        return usage_error("--emit=%s is written to a file: -o %s", compile->stages[0],
-                           is_c ? "FILE.c" : "FILE.hbundle");
+    if (!is_c && !compile->args.output && isatty(STDOUT_FILENO))
+        return usage_error("--emit=bundle: a bundle is nothing for a terminal; -o FILE.hbundle");
     // One problem is written down, for whichever target there is.
     if (is_c && !problem_args->dtype && problem_args->target != HEDDLE_TARGET_CPU + 1)
         problem_args->dtype = HEDDLE_BF16 + 1;
     int status = bundle_make(&compile->problem, &compile->args.bundle, problem_args, file,
                              &compile->out, &contents);
     if (status == EXIT_DONE)
-        status =
-            is_c ? write_c(compile, &contents) : write_file(compile->args.output, &compile->out);
-    if (status == EXIT_DONE)
-        printf("%s\n", contents.text ? contents.text : "");
+        status = write_image(compile, is_c, &contents);
     strbuf_finish(&contents);
     return status;
 }

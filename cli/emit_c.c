@@ -169,8 +169,10 @@ void emit_c_source(const struct problem *problem, const char *header, const stru
     const char *name = problem->program->pattern->name;
     struct strbuf members = {0};
     add_problem(problem, &members);
-    strbuf_printf(out, "// Made by heddle %s. See %s.\n#include \"%s\"\n\n#include <string.h>\n\n",
-                  heddle_version(), header, header);
+    if (header)
+        strbuf_printf(out, "// Made by heddle %s. See %s.\n#include \"%s\"\n", heddle_version(),
+                      header, header);
+    strbuf_puts(out, "\n#include <string.h>\n\n");
     add_bytes(bundle, out);
     add_params(problem, out);
     strbuf_printf(out, FUNCTIONS, name, members.text ? members.text : "", name, name, name, name,

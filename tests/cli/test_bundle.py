@@ -198,9 +198,6 @@ def test_refusals(cli):
             ("no stage 'ast'", "compile", name, "--emit=ast"),
             ("no stage 'llvm'", "compile", name, "--emit=llvm"),
             ("alone", "compile", WINDOW, "--emit=bundle,pattern", "-o", "x"),
-            ("-o FILE.hbundle", "compile", WINDOW, "--emit=bundle"),
-            ("-o FILE.c", "compile", WINDOW, "--emit=c"),
-            ("-o FILE.c", "compile", WINDOW, "--emit=c", "-o", "x.cc"),
             ("none of x86-64-v3", "compile", WINDOW, *target, "--cpu", "x86-64-v1"),
             ("did you mean 'x86-64-v3'", "compile", WINDOW, *target, "--cpu", "x86-64-v33"),
             ("for the CPU", "compile", WINDOW, *target, "--target", "cuda", "--dtype", "fp32"),
@@ -249,13 +246,24 @@ int main(void) {
 
 def test_c(cli):
     path = cli.file("band.heddle", BAND)
-    said = cli.out("compile", path, "--emit=c", "-o", "made.c", "--axes", "i=90", "--heads", 2, "--dim",
+    said = cli.out("compile", path, "--emit=c", "-o", "made", "--axes", "i=90", "--heads", 2, "--dim",
                    16, "--param", "before=5", *PLAIN)
     with open(os.path.join(cli.folder, "made.h"), encoding="utf-8") as file:
         header = file.read()
     for line in said.splitlines():
         assert line in header
     cli.file("host.c", HOST)
+    # The same without files: a source of its own on standard output, and a bundle.
+    problem = ["--axes", "i=90", "--heads", 2, "--dim", 16, *PLAIN]
+    alone = cli.out("compile", path, "--emit=c", *problem)
+    cli.file("alone.c", alone)
+    assert '#include "' not in alone
+    subprocess.run([*CC, "-std=c11", "-Wall", "-Wextra", "-Werror", "-c", "alone.c", "-o", "alone.o",
+                    "-I", os.path.join(ROOT, "runtime", "include")], cwd=cli.folder, check=True)
+    _, contents = make(cli, "made.hbundle", path, *problem)
+    stdout, _ = cli.call("compile", path, "--emit=bundle", *problem)
+    with open(os.path.join(cli.folder, "made.hbundle"), "rb") as file:
+        assert file.read() == stdout and contents
     for standard in ("c11", "c99"):
         subprocess.run([*CC, "-std=" + standard, "-Wall", "-Wextra", "-Werror", "host.c", "made.c",
                         "-I", os.path.join(ROOT, "runtime", "include"), "-o", "host", RT,
