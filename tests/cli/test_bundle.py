@@ -136,6 +136,21 @@ def test_one_target(cli):
     assert "no code for fp32" in cli.error(2, "run", name, "--axes", "i=64", "--target", "cpu")
 
 
+def test_levels(cli):
+    """Code of every level that this CPU has is right; of others none is run."""
+    ran = 0
+    for level in ("x86-64-v3", "x86-64-v4", "x86-64-v4-bf16", "x86-64-v4-amx"):
+        name, _ = make(cli, "l.hbundle", WINDOW, "--target", "cpu", "--cpu", level, "--dim", 40,
+                       "--sweep", "dtype=fp32,fp16,bf16")
+        for dtype in ("fp32", "fp16", "bf16"):
+            done = subprocess.run([cli.heddle, "run", name, "--axes", "i=200", "--dim", "40", "--dtype",
+                                   dtype, "--target", "cpu", "--verify"], cwd=cli.folder,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, timeout=120)
+            assert done.returncode == 0 or "no planner for this CPU" in done.stderr, (level, done)
+            ran += done.returncode == 0
+    assert ran
+
+
 def test_strides(cli):
     """A kernel for tensors of any dim stride is in every bundle."""
     _, said = cpu(cli, "w.hbundle", WINDOW)
