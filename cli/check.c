@@ -2,6 +2,7 @@
 #include "cli/command.h"
 #include "cli/json.h"
 #include "cli/problem.h"
+#include "compiler/bundle/bundle.h"
 #include "runtime/shipped.h"
 
 #include <stdio.h>
@@ -63,6 +64,26 @@ static void print_json(const char *file, const struct pattern *pattern) {
     json_close(&json);
 }
 
+// Reading a bundle is checking it.
+static int check_bundle(const struct check_args *args, const char *file, const char *path,
+                        const struct check_options *options) {
+    struct program *program;
+    struct strbuf contents = {0};
+    struct error error = {0};
+    if (program_create(path, NULL, 0, options, &program, &error) != HEDDLE_OK)
+        return fail(&error);
+    bundle_contents(program->bundle, &contents);
+    if (args->json) {
+        print_json(file, program->pattern);
+    } else {
+        print_text(file, program->pattern);
+        printf("%s\n", contents.text ? contents.text : "");
+    }
+    strbuf_finish(&contents);
+    program_destroy(program);
+    return EXIT_DONE;
+}
+
 static int check_one(const struct check_args *args, const char *file, struct arena *arena) {
     char path[4096], shipped[4096];
     const char *const import_dirs[] = {shipped};
@@ -71,6 +92,8 @@ static int check_one(const struct check_args *args, const char *file, struct are
     if (!parse_consts(&args->consts, arena, &options))
         return EXIT_USAGE;
     shipped_find_pattern(file, path);
+    if (bundle_is(path, NULL, 0))
+        return check_bundle(args, file, path, &options);
     struct diags diags;
     struct error error = {0};
     struct pattern *pattern = NULL;

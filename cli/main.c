@@ -47,6 +47,7 @@ static int exit_of(enum heddle_status status) {
         return EXIT_PATTERN;
     case HEDDLE_BAD_ARGUMENT:
     case HEDDLE_LIMIT:
+    case HEDDLE_NO_COMPILER:
         return EXIT_USAGE;
     case HEDDLE_IO_ERROR:
         return EXIT_INPUT;

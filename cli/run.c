@@ -65,6 +65,11 @@ static int prepare(struct run *run, const char *file) {
     int status = target_open(&run->target, &run->problem_args);
     if (status == EXIT_DONE)
         status = problem_load(&run->problem, &run->problem_args, file);
+    if (status == EXIT_DONE && run->args.tune && run->problem.program->bundle &&
+        run->target.kind == HEDDLE_TARGET_CUDA)
+        status = usage_error(
+            "--tune: a bundle's GPU kernels are of fixed boxes; tune the "
+            "pattern's file, and make the bundle then");
     run->problem.target = &run->target;
     run->problem.threads = thread_count(run->args.threads);
     if (status == EXIT_DONE)

@@ -128,3 +128,27 @@ enum heddle_status code_get(struct program *program, const struct code_request *
     *out_unit = making.unit;
     return status;
 }
+
+enum heddle_status code_object(struct program *program, const struct code_request *request,
+                               const char *cpu, const char *features, struct strbuf *out,
+                               int64_t *out_number, struct error *error) {
+    struct making making = {.program = program, .request = request};
+    struct cache_key key = {0};
+    struct cache_value value = {0};
+    bool found;
+    enum heddle_status status = llvm_unit_create(cpu, features, &making.unit, error);
+    if (status == HEDDLE_OK) {
+        key_of(&making, &key);
+        status = cache_get(&program->cache, &key, make_object, &making, &value, &found, error);
+    }
+    if (status == HEDDLE_OK) {
+        strbuf_add(out, value.code, value.length);
+        *out_number = value.number;
+        if (out->failed)
+            status = error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for compiled code");
+    }
+    cache_value_finish(&value);
+    cache_key_finish(&key);
+    llvm_unit_destroy(making.unit);
+    return status;
+}

@@ -38,4 +38,10 @@ struct code_request {
 enum heddle_status code_get(struct program *program, const struct code_request *request,
                             struct llvm_unit **out_unit, struct error *error);
 
+// The same for another CPU (as llvm_unit_create takes it): appends the object, which is of no use
+// in this process perhaps. Of the request, `find` is not called.
+enum heddle_status code_object(struct program *program, const struct code_request *request,
+                               const char *cpu, const char *features, struct strbuf *out,
+                               int64_t *out_number, struct error *error);
+
 #endif

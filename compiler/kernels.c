@@ -1,4 +1,5 @@
-// The pipeline's second half: program -> kernels and GPU planners. See pipeline.h.
+// The pipeline's second half: program -> kernels and GPU planners, one piece a call. See
+// pipeline.h; program.c keeps what is made.
 
 #include "compiler/base/dtype.h"
 #include "compiler/base/log.h"
@@ -45,50 +46,43 @@ static enum heddle_status find_attention(struct program *program, struct llvm_un
     return status;
 }
 
-static enum heddle_status make_kernel(struct program *program, const struct kernel_spec *spec,
-                                      struct kernel *kernel, struct error *error) {
+struct kernel_text { // of a spec, for keys and people
     char text[64];
-    double begin = now_ms();
-    kernel->spec = *spec;
-    snprintf(text, sizeof text, "%s dim %d%s", dtype_name(spec->dtype), spec->dim,
+};
+
+static struct kernel_text kernel_text(const struct kernel_spec *spec) {
+    struct kernel_text out;
+    snprintf(out.text, sizeof out.text, "%s dim %d%s", dtype_name(spec->dtype), spec->dim,
              spec->dim_contiguous ? "" : " apart");
-    const struct code_request request = {.kind = "cpu-kernel",
-                                         .spec = text,
-                                         .about = text,
-                                         .emit = emit_attention,
-                                         .find = find_attention,
-                                         .context = kernel};
+    return out;
+}
+
+static struct code_request kernel_request(struct kernel *kernel, const struct kernel_text *text) {
+    return (struct code_request){.kind = "cpu-kernel",
+                                 .spec = text->text,
+                                 .about = text->text,
+                                 .emit = emit_attention,
+                                 .find = find_attention,
+                                 .context = kernel};
+}
+
+enum heddle_status compile_kernel(struct program *program, struct kernel *kernel,
+                                  struct error *error) {
+    double begin = now_ms();
+    const struct kernel_text text = kernel_text(&kernel->spec);
+    const struct code_request request = kernel_request(kernel, &text);
     enum heddle_status status = code_get(program, &request, &kernel->unit, error);
     kernel->compile_ms = now_ms() - begin;
     return status;
 }
 
-static bool same_spec(const struct kernel_spec *a, const struct kernel_spec *b) {
-    return a->dtype == b->dtype && a->dim == b->dim && a->dim_contiguous == b->dim_contiguous;
-}
-
-enum heddle_status program_kernel(struct program *program, const struct kernel_spec *spec,
-                                  const struct kernel **out_kernel, struct error *error) {
-    enum heddle_status status = HEDDLE_OK;
-    pthread_mutex_lock(&program->mutex);
-    struct kernel *kernel = program->kernels;
-    while (kernel && !same_spec(&kernel->spec, spec))
-        kernel = kernel->next;
-    if (!kernel) {
-        kernel = calloc(1, sizeof *kernel);
-        status = kernel ? make_kernel(program, spec, kernel, error) : out_of_memory(error);
-        if (status == HEDDLE_OK) {
-            kernel->next = program->kernels;
-            program->kernels = kernel;
-        } else if (kernel) {
-            llvm_unit_destroy(kernel->unit);
-            free(kernel);
-            kernel = NULL;
-        }
-    }
-    pthread_mutex_unlock(&program->mutex);
-    *out_kernel = kernel;
-    return status;
+enum heddle_status compile_kernel_object(struct program *program, const struct kernel_spec *spec,
+                                         const char *cpu, const char *features, struct strbuf *out,
+                                         int64_t *out_scratch_bytes, struct error *error) {
+    struct kernel kernel = {.spec = *spec};
+    const struct kernel_text text = kernel_text(spec);
+    const struct code_request request = kernel_request(&kernel, &text);
+    return code_object(program, &request, cpu, features, out, out_scratch_bytes, error);
 }
 
 // ---- a listing ----------------------------------------------------------------------------------
@@ -198,42 +192,17 @@ static void ptx_key(const struct program *program, const struct sm90_spec *spec,
     strbuf_finish(&text);
 }
 
-static enum heddle_status make_ptx(struct program *program, const struct sm90_spec *spec,
-                                   struct ptx_kernel *kernel, struct error *error) {
+enum heddle_status compile_ptx(struct program *program, struct ptx_kernel *kernel,
+                               struct error *error) {
     double begin = now_ms();
-    struct ptx_job job = {.program = program, .spec = spec};
+    struct ptx_job job = {.program = program, .spec = &kernel->spec};
     int64_t shared_bytes = 0;
     struct cache_key key;
-    kernel->spec = *spec;
-    ptx_key(program, spec, &key);
+    ptx_key(program, &kernel->spec, &key);
     enum heddle_status status =
         get_ptx(&job, &key, make_ptx_text, &kernel->ptx, &shared_bytes, error);
     kernel->shared_bytes = (int)shared_bytes;
     kernel->compile_ms = now_ms() - begin;
-    return status;
-}
-
-enum heddle_status program_ptx(struct program *program, const struct sm90_spec *spec,
-                               const struct ptx_kernel **out_kernel, struct error *error) {
-    enum heddle_status status = HEDDLE_OK;
-    pthread_mutex_lock(&program->mutex);
-    struct ptx_kernel *kernel = program->ptx_kernels;
-    while (kernel && memcmp(&kernel->spec, spec, sizeof *spec) != 0)
-        kernel = kernel->next;
-    if (!kernel) {
-        kernel = calloc(1, sizeof *kernel);
-        status = kernel ? make_ptx(program, spec, kernel, error) : out_of_memory(error);
-        if (status == HEDDLE_OK) {
-            kernel->next = program->ptx_kernels;
-            program->ptx_kernels = kernel;
-        } else if (kernel) {
-            strbuf_finish(&kernel->ptx);
-            free(kernel);
-            kernel = NULL;
-        }
-    }
-    pthread_mutex_unlock(&program->mutex);
-    *out_kernel = kernel;
     return status;
 }
 
@@ -264,42 +233,15 @@ static void planner_key(const struct program *program, int basis, struct cache_k
              about);
 }
 
-// Appends one to the program's when it could be made.
-static enum heddle_status make_ptx_planner(struct program *program, int basis,
-                                           const struct ptx_planner **out, struct error *error) {
+enum heddle_status compile_ptx_planner(struct program *program, struct ptx_planner *planner,
+                                       struct error *error) {
     double begin = now_ms();
-    struct ptx_job job = {.program = program, .basis = basis};
+    struct ptx_job job = {.program = program, .basis = planner->basis};
     int64_t number;
-    struct ptx_planner *planner = calloc(1, sizeof *planner);
-    if (!planner)
-        return out_of_memory(error);
-    planner->basis = basis;
     struct cache_key key;
-    planner_key(program, basis, &key);
+    planner_key(program, planner->basis, &key);
     enum heddle_status status =
         get_ptx(&job, &key, make_planner_text, &planner->ptx, &number, error);
     planner->compile_ms = now_ms() - begin;
-    if (status != HEDDLE_OK) {
-        strbuf_finish(&planner->ptx);
-        free(planner);
-        return status;
-    }
-    planner->next = program->ptx_planners;
-    *out = program->ptx_planners = planner;
-    return HEDDLE_OK;
-}
-
-enum heddle_status program_ptx_planner(struct program *program, int basis,
-                                       const struct ptx_planner **out_planner,
-                                       struct error *error) {
-    enum heddle_status status = HEDDLE_OK;
-    pthread_mutex_lock(&program->mutex);
-    const struct ptx_planner *planner = program->ptx_planners;
-    while (planner && planner->basis != basis)
-        planner = planner->next;
-    if (!planner)
-        status = make_ptx_planner(program, basis, &planner, error);
-    pthread_mutex_unlock(&program->mutex);
-    *out_planner = planner;
     return status;
 }

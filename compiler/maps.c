@@ -95,17 +95,12 @@ static void emit_vector(struct filler *f, LLVMValueRef at) {
     LLVMSetAlignment(LLVMBuildStore(b, bytes, to), 1);
 }
 
-static const char *fill_symbol(int number, char *text) {
-    snprintf(text, 64, "heddle_map_%d", number);
-    return text;
-}
-
 static void emit_fill(struct program *program, struct llvm_unit *unit, int number) {
     const struct pattern *pattern = program->pattern;
     char name[64];
     LLVMTypeRef params[] = {unit->ptr, unit->ptr, unit->i64, unit->i64, unit->ptr, unit->ptr};
     LLVMTypeRef type = LLVMFunctionType(unit->void_type, params, 6, 0);
-    LLVMValueRef function = LLVMAddFunction(unit->module, fill_symbol(number, name), type);
+    LLVMValueRef function = LLVMAddFunction(unit->module, map_symbol(number, name), type);
     LLVMPositionBuilderAtEnd(unit->builder,
                              LLVMAppendBasicBlockInContext(unit->context, function, "entry"));
     struct filler f = {.unit = unit, .map = &pattern->maps[number]};
@@ -141,42 +136,32 @@ static enum heddle_status emit_maps(struct program *program, struct llvm_unit *u
 
 // ---- one program's ------------------------------------------------------------------------------
 
+static enum heddle_status find_symbol(void *unit, const char *name, void **out_address,
+                                      struct error *error) {
+    return llvm_unit_symbol(unit, name, out_address, error);
+}
+
 static enum heddle_status find_maps(struct program *program, struct llvm_unit *unit, void *context,
                                     int64_t number, struct error *error) {
-    struct map_code *code = context;
-    enum heddle_status status = HEDDLE_OK;
-    char name[64];
     (void)number;
-    for (int i = 0; i < program->pattern->map_count && status == HEDDLE_OK; i++) {
-        void *fill = NULL;
-        status = llvm_unit_symbol(unit, fill_symbol(i, name), &fill, error);
-        memcpy(&code->fills[i], &fill, sizeof fill);
-    }
-    return status;
+    return map_code_find(context, program->pattern, find_symbol, unit, error);
 }
 
-static enum heddle_status make_maps(struct program *program, void *context, struct error *error) {
-    (void)context;
-    struct map_code *code = ARENA_NEW(&program->arena, struct map_code);
-    code->fills =
-        ARENA_ARRAY(&program->arena, abi_map_fn *, (size_t)program->pattern->map_count + 1);
-    const struct code_request request = {
+static struct code_request maps_request(struct map_code *code) {
+    return (struct code_request){
         .kind = "cpu-maps", .spec = "", .emit = emit_maps, .find = find_maps, .context = code};
-    enum heddle_status status = code_get(program, &request, &code->unit, error);
-    if (status == HEDDLE_OK)
-        program->maps = code;
-    else
-        llvm_unit_destroy(code->unit);
-    return status;
 }
 
-enum heddle_status program_maps(struct program *program, const struct map_code **out_code,
+enum heddle_status compile_maps(struct program *program, struct map_code *out,
                                 struct error *error) {
-    enum heddle_status status = HEDDLE_OK;
-    pthread_mutex_lock(&program->mutex);
-    if (!program->maps)
-        status = program_step(program, make_maps, NULL, error);
-    *out_code = program->maps;
-    pthread_mutex_unlock(&program->mutex);
-    return status;
+    const struct code_request request = maps_request(out);
+    return code_get(program, &request, &out->unit, error);
+}
+
+enum heddle_status compile_maps_object(struct program *program, const char *cpu,
+                                       const char *features, struct strbuf *out,
+                                       struct error *error) {
+    const struct code_request request = maps_request(NULL);
+    int64_t number;
+    return code_object(program, &request, cpu, features, out, &number, error);
 }

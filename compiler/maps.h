@@ -6,6 +6,7 @@
 #define HEDDLE_COMPILER_MAPS_H
 
 #include "compiler/abi.h"
+#include "compiler/base/strbuf.h"
 #include "compiler/program.h"
 
 enum { MAP_SLACK = 64 }; // elements past `end` that a fill may write
@@ -18,9 +19,21 @@ typedef void abi_map_fn(const struct abi_env *env, const int64_t *index, int64_t
                         uint8_t *out, int64_t *turns_left);
 
 struct map_code {
-    struct llvm_unit *unit; // owns the code
+    struct llvm_unit *unit; // owns the code; NULL: a bundle's
     abi_map_fn **fills;     // by map
 };
+
+// "heddle_map_3": of map 3. `text` has room for 64 bytes.
+const char *map_symbol(int number, char *text);
+// Fills in the functions, which `find` knows by map_symbol's names; fills[] has room for them.
+enum heddle_status map_code_find(struct map_code *code, const struct pattern *pattern,
+                                 code_find_fn *find, void *context, struct error *error);
+
+// For struct code_source, and an object for a CPU that llvm_unit_create knows.
+enum heddle_status compile_maps(struct program *program, struct map_code *out, struct error *error);
+enum heddle_status compile_maps_object(struct program *program, const char *cpu,
+                                       const char *features, struct strbuf *out,
+                                       struct error *error);
 
 // The code of all maps of a program, compiled at most once. Thread-safe. *out_code lives as long as
 // the program.

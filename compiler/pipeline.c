@@ -8,13 +8,14 @@
 #include "compiler/code.h"
 #include "compiler/llvm/llvm_unit.h"
 #include "compiler/maps.h"
+#include "compiler/planner/planner_ptx.h"
 
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
-static const char *const STAGES[] = {"ast", "pattern", "facts",    "schedule", "llvm",
-                                     "asm", "ptx",     "plan-ptx", "plan",     NULL};
+static const char *const STAGES[] = {"ast", "pattern",  "facts", "schedule", "llvm", "asm",
+                                     "ptx", "plan-ptx", "plan",  "bundle",   "c",    NULL};
 
 const char *const *pipeline_stage_names(void) {
     return STAGES;
@@ -64,121 +65,72 @@ static enum heddle_status emit_planner(struct program *program, struct llvm_unit
     return planner_emit(unit, program->pattern, program->source_facts, job->side, error);
 }
 
+static enum heddle_status find_symbol(void *unit, const char *name, void **out_address,
+                                      struct error *error) {
+    return llvm_unit_symbol(unit, name, out_address, error);
+}
+
 static enum heddle_status find_planner(struct program *program, struct llvm_unit *unit,
                                        void *context, int64_t number, struct error *error) {
     const struct planner_job *job = context;
     (void)number;
     job->code->unit = unit;
-    return planner_code_find(job->code, program->pattern, program->source_facts, job->side, error);
+    return planner_code_find(job->code, program->pattern, program->source_facts, job->side,
+                             find_symbol, unit, error);
+}
+
+static struct code_request planner_request(struct planner_job *job) {
+    return (struct code_request){.kind = "cpu-planner",
+                                 .spec = job->side == SIDE_QUERY ? "q" : "k",
+                                 .emit = emit_planner,
+                                 .find = find_planner,
+                                 .context = job};
 }
 
 static enum heddle_status make_planner(struct program *program, enum side side,
-                                       struct error *error) {
-    struct planner_code *code = ARENA_NEW(&program->arena, struct planner_code);
-    struct planner_job job = {code, side};
-    const struct code_request request = {.kind = "cpu-planner",
-                                         .spec = side == SIDE_QUERY ? "q" : "k",
-                                         .emit = emit_planner,
-                                         .find = find_planner,
-                                         .context = &job};
-    program->planners[side] = code; // destroyed with the program, finished or not
-    return code_get(program, &request, &code->unit, error);
+                                       struct planner_code *out, struct error *error) {
+    struct planner_job job = {out, side};
+    const struct code_request request = planner_request(&job);
+    return code_get(program, &request, &out->unit, error);
 }
 
-static enum heddle_status compile(struct program *program, const char *path, const char *text,
-                                  size_t length_bytes, const struct check_options *options,
-                                  struct error *error) {
+enum heddle_status compile_planner_object(struct program *program, enum side side, const char *cpu,
+                                          const char *features, struct strbuf *out,
+                                          struct error *error) {
+    struct planner_job job = {NULL, side};
+    const struct code_request request = planner_request(&job);
+    int64_t number;
+    return code_object(program, &request, cpu, features, out, &number, error);
+}
+
+static bool plans_on_gpus(const struct program *program) {
+    (void)program;
+    return planner_ptx_possible();
+}
+
+static const struct code_source COMPILER = {.make_planner = make_planner,
+                                            .make_maps = compile_maps,
+                                            .make_select = compile_select,
+                                            .make_kernel = compile_kernel,
+                                            .make_ptx = compile_ptx,
+                                            .make_ptx_planner = compile_ptx_planner,
+                                            .plans_on_gpus = plans_on_gpus,
+                                            .drop = llvm_unit_destroy};
+
+enum heddle_status program_compile(struct program *program, const char *path, const char *text,
+                                   size_t length_bytes, const struct check_options *options,
+                                   struct error *error) {
+    const struct planner_code *planner;
     double begin = now_ms();
     struct stage stage = stage_begin("parse, check, analyse");
+    program->source = &COMPILER;
+    cache_open(&program->cache);
     enum heddle_status status = front(program, path, text, length_bytes, options, error);
     stage_end(&stage);
     program->front_ms = now_ms() - begin;
     begin = now_ms();
     if (status == HEDDLE_OK)
-        status = make_planner(program, SIDE_QUERY, error);
+        status = program_planner(program, SIDE_QUERY, &planner, error);
     program->compile_ms = now_ms() - begin;
-    return status;
-}
-
-static enum heddle_status out_of_memory(struct error *error) {
-    return error_set(error, HEDDLE_OUT_OF_MEMORY, "out of memory while compiling the pattern");
-}
-
-enum heddle_status program_create(const char *path, const char *text, size_t length_bytes,
-                                  const struct check_options *options, struct program **out_program,
-                                  struct error *error) {
-    struct program *program = calloc(1, sizeof *program);
-    *out_program = NULL;
-    if (!program)
-        return out_of_memory(error);
-    arena_init(&program->arena, 0);
-    pthread_mutex_init(&program->mutex, NULL);
-    cache_open(&program->cache);
-    jmp_buf escape;
-    enum heddle_status status;
-    if (setjmp(escape)) {
-        status = out_of_memory(error);
-    } else {
-        program->arena.escape = &escape;
-        diags_init(&program->diags, &program->arena);
-        status = compile(program, path, text, length_bytes, options, error);
-    }
-    program->arena.escape = NULL;
-    if (status != HEDDLE_OK) {
-        program_destroy(program);
-        return status;
-    }
-    *out_program = program;
-    return HEDDLE_OK;
-}
-
-void program_destroy(struct program *program) {
-    if (!program)
-        return;
-    while (program->ptx_kernels) {
-        struct ptx_kernel *next = program->ptx_kernels->next;
-        strbuf_finish(&program->ptx_kernels->ptx);
-        free(program->ptx_kernels);
-        program->ptx_kernels = next;
-    }
-    while (program->ptx_planners) {
-        struct ptx_planner *next = program->ptx_planners->next;
-        strbuf_finish(&program->ptx_planners->ptx);
-        free(program->ptx_planners);
-        program->ptx_planners = next;
-    }
-    while (program->kernels) {
-        struct kernel *next = program->kernels->next;
-        llvm_unit_destroy(program->kernels->unit);
-        free(program->kernels);
-        program->kernels = next;
-    }
-    select_code_destroy(program->selections);
-    for (int side = 0; side < SIDE_COUNT; side++)
-        if (program->planners[side])
-            llvm_unit_destroy(program->planners[side]->unit);
-    if (program->maps)
-        llvm_unit_destroy(program->maps->unit);
-    pthread_mutex_destroy(&program->mutex);
-    cache_close(&program->cache);
-    arena_finish(&program->arena);
-    free(program);
-}
-
-static enum heddle_status planner_step(struct program *program, void *side, struct error *error) {
-    return make_planner(program, *(enum side *)side, error);
-}
-
-enum heddle_status program_planner(struct program *program, enum side side,
-                                   const struct planner_code **out_planner, struct error *error) {
-    enum heddle_status status = HEDDLE_OK;
-    pthread_mutex_lock(&program->mutex);
-    if (!program->planners[side])
-        status = program_step(program, planner_step, &side, error);
-    const struct planner_source *first = &program->planners[side]->sources[0];
-    if (status == HEDDLE_OK && !first->regions[0] && !first->regions[1] && !first->regions[2])
-        status = error_set(error, HEDDLE_INTERNAL, "the planner could not be compiled");
-    pthread_mutex_unlock(&program->mutex);
-    *out_planner = program->planners[side];
     return status;
 }

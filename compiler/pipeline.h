@@ -50,7 +50,8 @@ enum heddle_status program_kernel(struct program *program, const struct kernel_s
 struct ptx_kernel {
     struct sm90_spec spec;
     struct strbuf ptx;
-    int shared_bytes; // dynamic, of a launch
+    struct strbuf cubin; // the same, assembled before; or empty
+    int shared_bytes;    // dynamic, of a launch
     double compile_ms;
     struct ptx_kernel *next;
 };
@@ -61,7 +62,7 @@ enum heddle_status program_ptx(struct program *program, const struct sm90_spec *
 // compiler/planner/planner_device.h. Made at most once per program. Thread-safe.
 struct ptx_planner {
     int basis;
-    struct strbuf ptx;
+    struct strbuf ptx, cubin; // as above
     double compile_ms;
     struct ptx_planner *next;
 };
@@ -71,6 +72,23 @@ enum heddle_status program_ptx_planner(struct program *program, int basis,
 // The jitted planner of an item side, compiled at most once per program. Thread-safe.
 enum heddle_status program_planner(struct program *program, enum side side,
                                    const struct planner_code **out_planner, struct error *error);
+
+// What the compiler makes of one piece, for program.c: the kernel and planner members of struct
+// code_source.
+enum heddle_status compile_kernel(struct program *program, struct kernel *kernel,
+                                  struct error *error);
+enum heddle_status compile_ptx(struct program *program, struct ptx_kernel *kernel,
+                               struct error *error);
+enum heddle_status compile_ptx_planner(struct program *program, struct ptx_planner *planner,
+                                       struct error *error);
+
+// Objects for a CPU that llvm_unit_create knows: for bundles.
+enum heddle_status compile_kernel_object(struct program *program, const struct kernel_spec *spec,
+                                         const char *cpu, const char *features, struct strbuf *out,
+                                         int64_t *out_scratch_bytes, struct error *error);
+enum heddle_status compile_planner_object(struct program *program, enum side side, const char *cpu,
+                                          const char *features, struct strbuf *out,
+                                          struct error *error);
 
 // A unit with the optimised IR of the planner and of one kernel, not yet machine code: for dumps.
 enum heddle_status program_listing(struct program *program, const struct kernel_spec *spec,

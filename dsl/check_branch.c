@@ -10,8 +10,6 @@
 
 #include <string.h>
 
-enum { MAX_BRANCHES = 8 };
-
 struct branching {
     const struct ast_stmt *merge;
     const struct ast_stmt *weighted; // the first branch with a weight

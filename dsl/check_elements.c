@@ -12,7 +12,7 @@
 
 static int find_elements(const struct pattern *pattern, uint16_t set) {
     for (int i = 0; i < pattern->input_count; i++)
-        if (!pattern_is_given(&pattern->inputs[i]) && pattern->inputs[i].set == set)
+        if (pattern->inputs[i].is_elements && pattern->inputs[i].set == set)
             return i;
     return -1;
 }

@@ -130,7 +130,7 @@ struct pattern_const {
 };
 
 // pool 128 by 1, 2, 4, 8: which means of keys a pattern may read.
-enum { MAX_FACTORS = 8, MAX_SOURCES = 16 };
+enum { MAX_FACTORS = 8, MAX_SOURCES = 16, MAX_BRANCHES = 8 };
 struct pattern_pool {
     int64_t block;
     int64_t factors[MAX_FACTORS]; // ascending; each divides the next, the last divides the block

@@ -4,7 +4,6 @@
 
 #include "compiler/base/debug.h"
 #include "compiler/base/status.h"
-#include "compiler/planner/planner_ptx.h"
 #include "compiler/program.h"
 #include "runtime/api_check.h"
 #include "runtime/api_objects.h"
@@ -85,13 +84,15 @@ void heddle_pattern_destroy(struct heddle_pattern *pattern) {
 
 // Who makes the lists: see enum heddle_planner.
 static enum heddle_status choose_planner(const struct heddle_context *context,
+                                         const struct heddle_pattern *pattern,
                                          const struct heddle_problem *problem, bool *out_on_device,
                                          struct error *error) {
     bool on_gpu = context->target == HEDDLE_TARGET_CUDA, there = false;
     for (int i = 0; i < problem->input_count; i++)
         there |= problem->inputs[i].on_device != 0;
     *out_on_device = problem->planner == HEDDLE_PLANNER_DEVICE ||
-                     (problem->planner == HEDDLE_PLANNER_AUTO && there && planner_ptx_possible());
+                     (problem->planner == HEDDLE_PLANNER_AUTO && there &&
+                      program_plans_on_gpus(pattern->program));
     if ((unsigned)problem->planner > HEDDLE_PLANNER_DEVICE)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "unknown planner %d", (int)problem->planner);
     if (!on_gpu && (there || *out_on_device))
@@ -147,7 +148,8 @@ static enum heddle_status make_plan(struct heddle_context *context, struct heddl
     struct plan_options options = {.basis = -1,
                                    .target = context->target,
                                    .tuned_on = problem->tuned ? context->machine.text : NULL};
-    enum heddle_status status = choose_planner(context, problem, &options.on_device, error);
+    enum heddle_status status =
+        choose_planner(context, pattern, problem, &options.on_device, error);
     if (status != HEDDLE_OK)
         return status;
     if (on_gpu && problem->dtype == HEDDLE_F32)

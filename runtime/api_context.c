@@ -43,8 +43,8 @@ const char *heddle_last_error(void) {
 
 const char *heddle_status_name(enum heddle_status status) {
     static const char *const names[] = {
-        "ok",        "bad argument", "pattern error", "limit exceeded", "out of memory",
-        "I/O error", "device error", "internal error"};
+        "ok",        "bad argument", "pattern error",  "limit exceeded", "out of memory",
+        "I/O error", "device error", "internal error", "no compiler"};
     return (unsigned)status < sizeof names / sizeof *names ? names[status] : "unknown status";
 }
 

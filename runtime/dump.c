@@ -11,6 +11,10 @@ static enum heddle_status dump_code(struct program *program, const struct plan *
                                     struct strbuf *out, struct error *error) {
     const struct kernel_spec spec = {plan->dtype, (int)plan->dim, true};
     struct llvm_unit *unit;
+    if (program->bundle)
+        return error_set(error, HEDDLE_NO_COMPILER,
+                         "a bundle holds machine code, and no stage '%s'",
+                         assembly ? "asm" : "llvm");
     enum heddle_status status = program_listing(program, &spec, &unit, error);
     if (status == HEDDLE_OK && assembly)
         status = llvm_unit_assembly(unit, out, error);
@@ -45,13 +49,7 @@ enum heddle_status program_dump(struct program *program, const struct plan *plan
         return HEDDLE_OK;
     }
     if (strcmp(stage, "facts") == 0) {
-        for (int s = 0; s < pattern_source_count(program->pattern); s++) {
-            const struct pattern_source source = pattern_source(program->pattern, s);
-            if (pattern_is_pooled(program->pattern))
-                strbuf_printf(out, "%ssource %d, by %lld\n", s ? "\n" : "", s,
-                              (long long)source.factor);
-            facts_print(program->source_facts[s], source.view, out);
-        }
+        facts_print_sources(program->source_facts, program->pattern, out);
         return HEDDLE_OK;
     }
     if (!plan)

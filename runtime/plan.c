@@ -6,6 +6,7 @@
 #include "compiler/cpu/cpu_kernel.h"
 #include "compiler/pipeline.h"
 #include "runtime/bind.h"
+#include "runtime/bundle_boxes.h"
 #include "runtime/cuda/cuda_spec.h"
 #include "runtime/lists.h"
 #include "runtime/ranges.h"
@@ -44,6 +45,8 @@ static enum heddle_status bind(struct plan *plan, const struct heddle_problem *p
 static enum heddle_status choose(struct plan *plan, struct error *error) {
     const struct plan_options *options = &plan->options;
     struct plan_boxes remembered;
+    if (bundle_boxes_decide(plan))
+        return bundle_boxes_choose(plan, error);
     bool known = options->tuned_on && !options->key_major && !schedule_is_forced(options) &&
                  tuned_find(plan, &remembered);
     return schedule_choose(plan, known ? &remembered : NULL, error);

@@ -175,3 +175,14 @@ void facts_print(const struct facts *facts, const struct pattern *pattern, struc
         for (int b = 0; b < facts->basis_count; b++)
             print_basis(facts, side, b, &names, out);
 }
+
+void facts_print_sources(struct facts *const *facts, const struct pattern *pattern,
+                         struct strbuf *out) {
+    for (int s = 0; s < pattern_source_count(pattern); s++) {
+        const struct pattern_source source = pattern_source(pattern, s);
+        if (pattern_is_pooled(pattern))
+            strbuf_printf(out, "%ssource %d, by %lld\n", s ? "\n" : "", s,
+                          (long long)source.factor);
+        facts_print(facts[s], source.view, out);
+    }
+}

@@ -33,5 +33,8 @@ struct facts *analyse(struct arena *arena, const struct pattern *pattern);
 // The facts of every source, [pattern_source_count]; what lists differ by is that of all of them.
 struct facts **analyse_sources(struct arena *arena, const struct pattern *pattern);
 void facts_print(const struct facts *facts, const struct pattern *pattern, struct strbuf *out);
+// Of every source, one after another.
+void facts_print_sources(struct facts *const *facts, const struct pattern *pattern,
+                         struct strbuf *out);
 
 #endif

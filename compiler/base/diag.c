@@ -83,7 +83,8 @@ static void print_line(const struct source *source, struct span at, struct strbu
 }
 
 void diags_excerpt(const struct diags *diags, struct span at, struct strbuf *out) {
-    if (at.line != 0 && at.source < diags->source_count)
+    // A bundle has no text.
+    if (at.line != 0 && at.source < diags->source_count && diags->sources[at.source].length_bytes)
         print_line(&diags->sources[at.source], at, out);
 }
 

@@ -59,7 +59,7 @@ void diag_error(struct diags *diags, struct span at, const char *format, ...)
 void diag_note(struct diags *diags, struct span at, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 // The source line of a span with a caret under its first column; nothing for a span without a
-// place.
+// place, or where the text is not there.
 void diags_excerpt(const struct diags *diags, struct span at, struct strbuf *out);
 // All diagnostics as text for people.
 void diags_print(const struct diags *diags, struct strbuf *out);

@@ -54,6 +54,10 @@ void entry_write(const struct entry *entry, struct strbuf *out) {
         out->failed = true;
 }
 
+bool entry_begins(const char *bytes, size_t length) {
+    return length >= sizeof MAGIC && memcmp(bytes, MAGIC, sizeof MAGIC) == 0;
+}
+
 uint64_t entry_length(const char *head) {
     uint64_t label = get(head + 12, 4), key = get(head + 16, 8), code = get(head + 24, 8);
     if (memcmp(head, MAGIC, sizeof MAGIC) != 0 || get(head + 8, 4) != VERSION ||

@@ -37,6 +37,8 @@ struct entry {
 void entry_write(const struct entry *entry, struct strbuf *out);
 // False: not a whole, undamaged entry of this format. The texts point into `bytes`.
 bool entry_read(const char *bytes, size_t length, struct entry *out);
+// Do these bytes begin as an entry of any version does?
+bool entry_begins(const char *bytes, size_t length);
 // The length that an entry which begins with these ENTRY_HEAD_BYTES claims to have; 0: none begins
 // so. For who reads entries out of a stream.
 uint64_t entry_length(const char *head);

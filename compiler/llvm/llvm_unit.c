@@ -6,6 +6,7 @@
 // one-time registration of the target.
 #include "compiler/llvm/llvm_unit.h"
 
+#include "compiler/base/cpu_tiles.h"
 #include "compiler/base/debug.h"
 #include "compiler/base/log.h"
 #include "compiler/llvm/llvm_jit.h"
@@ -17,8 +18,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 static void init_target(void) {
     LLVMInitializeX86TargetInfo();
@@ -63,22 +62,6 @@ static void read_features(struct llvm_unit *unit, const char *cpu, const char *f
     unit->has_amx_bf16 = has_feature(features, "amx-bf16") && has_feature(features, "amx-tile");
     bool avx2 = v3 || has_feature(features, "avx2");
     unit->vector_bits = unit->has_avx512 ? 512 : avx2 ? 256 : 128;
-}
-
-// A thread's tiles are large, so Linux keeps room for them only in processes that asked. Who may
-// not gets a signal at the first tile.
-static bool tiles_allowed;
-static void request_tiles(void) {
-#if defined(__linux__) && defined(SYS_arch_prctl)
-    enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 };
-    tiles_allowed = !syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA);
-#endif
-}
-
-static bool may_use_tiles(void) {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
-    pthread_once(&once, request_tiles);
-    return tiles_allowed;
 }
 
 static void name_types(struct llvm_unit *unit) {
@@ -138,7 +121,7 @@ enum heddle_status llvm_unit_create(const char *cpu, const char *features,
     const char *use_features = features ? features : cpu ? "" : host_features;
     read_features(unit, use_cpu, use_features);
     if (!cpu && !features && unit->has_amx_bf16)
-        unit->has_amx_bf16 = may_use_tiles();
+        unit->has_amx_bf16 = cpu_may_use_tiles();
     enum heddle_status status = make_machine(unit, use_cpu, use_features, error);
     LLVMDisposeMessage(host_cpu);
     LLVMDisposeMessage(host_features);

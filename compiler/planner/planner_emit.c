@@ -17,12 +17,6 @@ static aval val(LLVMValueRef v) {
     return (aval){.v = v};
 }
 
-const char *planner_symbol(const char *what, int side, int source, int basis, char *text) {
-    snprintf(text, 64, "heddle_%s_%c_%d", what, side == SIDE_QUERY ? 'q' : 'k',
-             source * MAX_BASES + basis);
-    return text;
-}
-
 static LLVMValueRef begin_function(struct llvm_unit *unit, const char *name, int pointers,
                                    bool with_room) {
     LLVMTypeRef params[4] = {unit->ptr, unit->ptr, unit->ptr, unit->i64};
@@ -392,37 +386,4 @@ enum heddle_status planner_emit_device(struct llvm_unit *unit, const struct patt
     emit_regions(unit, pattern, solved, "heddle_device_regions");
     emit_classify(unit, pattern, solved, "heddle_device_classify");
     return llvm_unit_verify(unit, error);
-}
-
-static enum heddle_status find_source(struct llvm_unit *unit, struct planner_source *code,
-                                      const struct facts *facts, enum side side, int source,
-                                      struct error *error) {
-    char name[64];
-    enum heddle_status status = HEDDLE_OK;
-    for (int b = 0; b < facts->basis_count && status == HEDDLE_OK; b++) {
-        void *regions = NULL, *classify = NULL, *count = NULL;
-        if (!facts->sides[side][b].usable)
-            continue;
-        status = llvm_unit_symbol(unit, planner_symbol("regions", side, source, b, name), &regions,
-                                  error);
-        if (status == HEDDLE_OK)
-            status = llvm_unit_symbol(unit, planner_symbol("classify", side, source, b, name),
-                                      &classify, error);
-        if (status == HEDDLE_OK && side == SIDE_QUERY)
-            status = llvm_unit_symbol(unit, planner_symbol("count", side, source, b, name), &count,
-                                      error);
-        memcpy(&code->regions[b], &regions, sizeof regions);
-        memcpy(&code->classify[b], &classify, sizeof classify);
-        memcpy(&code->count[b], &count, sizeof count);
-    }
-    return status;
-}
-
-enum heddle_status planner_code_find(struct planner_code *code, const struct pattern *pattern,
-                                     struct facts *const *facts, enum side side,
-                                     struct error *error) {
-    enum heddle_status status = HEDDLE_OK;
-    for (int s = 0; s < pattern_source_count(pattern) && status == HEDDLE_OK; s++)
-        status = find_source(code->unit, &code->sources[s], facts[s], side, s, error);
-    return status;
 }

@@ -16,6 +16,7 @@
 
 #include "compiler/analyse/facts.h"
 #include "compiler/llvm/llvm_unit.h"
+#include "compiler/program.h"
 
 // One side's functions of all sources, for the bases that their facts mark usable.
 enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pattern,
@@ -25,7 +26,7 @@ enum heddle_status planner_emit(struct llvm_unit *unit, const struct pattern *pa
 enum heddle_status planner_emit_device(struct llvm_unit *unit, const struct pattern *pattern,
                                        const struct facts *facts, int basis, struct error *error);
 
-// "heddle_regions_q_1" and so on, for llvm_unit_symbol. `text` has room for 64 bytes.
+// "heddle_regions_q_1" and so on. `text` has room for 64 bytes.
 const char *planner_symbol(const char *what, int side, int source, int basis, char *text);
 
 // One side's compiled functions; NULL for bases that are not usable, and `count` key-major.
@@ -39,9 +40,9 @@ struct planner_code {
     struct planner_source sources[MAX_SOURCES];
 };
 
-// Fills in the functions from a jitted unit.
+// Fills in the functions, which `find` knows by planner_symbol's names.
 enum heddle_status planner_code_find(struct planner_code *code, const struct pattern *pattern,
-                                     struct facts *const *facts, enum side side,
-                                     struct error *error);
+                                     struct facts *const *facts, enum side side, code_find_fn *find,
+                                     void *context, struct error *error);
 
 #endif

@@ -1,4 +1,4 @@
-// The compiled functions of a pattern's stages and selections, on this host's CPU.
+// The compiled functions of a pattern's stages and selections, on the CPU.
 #ifndef HEDDLE_COMPILER_SELECT_CODE_H
 #define HEDDLE_COMPILER_SELECT_CODE_H
 
@@ -14,7 +14,7 @@ struct select_function { // of one input; all NULL where that is given
 struct select_code {
     struct select_spec spec;
     struct select_function *functions; // by input
-    struct llvm_unit *unit;            // owns the code
+    struct llvm_unit *unit;            // owns the code; NULL: a bundle's
     struct select_code *next;
 };
 
@@ -22,6 +22,16 @@ struct select_code {
 // the program.
 enum heddle_status program_select(struct program *program, const struct select_spec *spec,
                                   const struct select_code **out_code, struct error *error);
-void select_code_destroy(struct select_code *code); // and those after it; NULL is fine
+
+// Fills in the functions, which `find` knows by select_symbol's names; functions[] has room.
+enum heddle_status select_code_find(struct select_code *code, const struct pattern *pattern,
+                                    code_find_fn *find, void *context, struct error *error);
+
+// For struct code_source, and an object for a CPU that llvm_unit_create knows.
+enum heddle_status compile_select(struct program *program, struct select_code *out,
+                                  struct error *error);
+enum heddle_status compile_select_object(struct program *program, const struct select_spec *spec,
+                                         const char *cpu, const char *features, struct strbuf *out,
+                                         struct error *error);
 
 #endif

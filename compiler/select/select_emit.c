@@ -10,11 +10,6 @@
 
 _Static_assert((int)MAX_BANDS == (int)SELECT_BAND_ROOM, "as many");
 
-const char *select_symbol(const char *what, int input, char *text) {
-    snprintf(text, 64, "heddle_%s_%d", what, input);
-    return text;
-}
-
 struct emitter {
     struct select_walk walk;
     const struct pattern_input *input;

@@ -233,7 +233,9 @@ LLVMValueRef sm90_token(struct sm90_emit *e, const LLVMValueRef *position);
 // What waits in shared memory for the pairs (sm90_slots.c). Planning takes what room is left and
 // adds it to the shape.
 void sm90_plan_slots(struct sm90_emit *e);
-bool sm90_predicate_is_costly(const struct pattern *pattern, struct arena *arena);
+// Does computing it take more than adding and comparing? `cost` is by node id, zeroed before the
+// first call; `spec` NULL: not decided yet (sm90_limits.c).
+bool sm90_is_costly(const struct expr *node, uint8_t *cost, const struct sm90_spec *spec);
 void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item); // once per item
 void sm90_fill_tile_intervals(struct sm90_emit *e, const struct sm90_item *item,
                               const struct sm90_tile_place *at); // once per partial tile

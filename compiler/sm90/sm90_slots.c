@@ -24,39 +24,6 @@ struct sm90_slots {
 
 // ---- planning -----------------------------------------------------------------------------------
 
-static bool is_dear(enum op op) {
-    switch (op) {
-    case OP_DIV:
-    case OP_MOD:
-    case OP_CEILDIV:
-    case OP_ANY:
-    case OP_ALL:
-    case OP_COUNT:
-    case OP_INPUT:
-    case OP_MAP:
-    case OP_MEMBER:
-    case OP_TABLE:
-    case OP_LOG2:
-    case OP_BITS:
-    case OP_IN_POW2:
-        return true;
-    default:
-        return false;
-    }
-}
-
-static bool is_costly(struct sm90_slots *slots, const struct expr *node) {
-    if (slots->cost[node->id])
-        return slots->cost[node->id] == 2;
-    // A coordinate of a fused axis is a quotient and a remainder.
-    bool fused = slots->spec && node->op == OP_COORD && slots->spec->fused[node->payload.ref.index];
-    bool dear = fused || is_dear(node->op) || (node->type == TYPE_REAL && node->arity > 0);
-    for (int i = 0; i < node->arity; i++)
-        dear |= is_costly(slots, node->args[i]);
-    slots->cost[node->id] = dear ? 2 : 1;
-    return dear;
-}
-
 int sm90_key_axis(const struct sm90_emit *e, const struct expr *node) {
     if (node->op == OP_TOKEN)
         return e->spec->axes == 1 ? ABI_AXES - 1 : -1;
@@ -101,7 +68,7 @@ static void find_slots(struct sm90_emit *e, struct sm90_slots *slots, const stru
         return;
     slots->seen[node->id] = 1;
     bool query = node->deps & DEP_QUERY, key = node->deps & DEP_KEY;
-    if (!is_costly(slots, node) || (!query && !key))
+    if (!sm90_is_costly(node, slots->cost, slots->spec) || (!query && !key))
         return;
     if (key && !query && slots->of_query)
         return;
@@ -134,14 +101,6 @@ void sm90_plan_slots(struct sm90_emit *e) {
         find_slots(e, slots, e->pattern->score, 32);
     e->slots = slots;
     e->shape.shared_bytes = e->slots_at + slots->used_bytes;
-}
-
-bool sm90_predicate_is_costly(const struct pattern *pattern, struct arena *arena) {
-    struct sm90_slots slots = {.cost = ARENA_ARRAY(arena, uint8_t, pattern->graph->count)};
-    bool costly = pattern->score && is_costly(&slots, pattern->score);
-    for (int s = 0; s < pattern_source_count(pattern); s++)
-        costly |= is_costly(&slots, pattern_source(pattern, s).view->keep);
-    return costly;
 }
 
 // ---- shared memory ------------------------------------------------------------------------------

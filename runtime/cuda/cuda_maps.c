@@ -70,7 +70,7 @@ enum heddle_status cuda_maps_create(struct cuda_plan *c, struct error *error) {
     if (sets == 1)
         return HEDDLE_OK;
     enum heddle_status status =
-        cuda_kernel_load(c->device, PLACE_PTX, "heddle_place_maps", 0, &c->place_maps, error);
+        cuda_kernel_load(c->device, NULL, PLACE_PTX, "heddle_place_maps", 0, &c->place_maps, error);
     if (status == HEDDLE_OK)
         status = cuda_status(api, api->MemAlloc(&c->maps, bytes), "tensor maps on the GPU", error);
     return status;

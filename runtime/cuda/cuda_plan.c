@@ -227,8 +227,8 @@ static enum heddle_status fill(struct cuda_plan *c, struct error *error) {
     fill_scalars(plan, args);
     enum heddle_status status = HEDDLE_OK;
     if (plan->ptx)
-        status = cuda_kernel_load(c->device, plan->ptx->ptx.text, "heddle_attention",
-                                  plan->ptx->shared_bytes, &c->kernel, error);
+        status = cuda_kernel_load(c->device, plan->ptx->cubin.text, plan->ptx->ptx.text,
+                                  "heddle_attention", plan->ptx->shared_bytes, &c->kernel, error);
     if (status == HEDDLE_OK)
         status = cuda_maps_create(c, error);
     if (status == HEDDLE_OK)

@@ -278,7 +278,8 @@ static enum heddle_status load(struct cuda_planner *p, struct error *error) {
     enum heddle_status status =
         program_ptx_planner(p->c->plan->program, p->c->plan->basis, &planner, error);
     if (status == HEDDLE_OK)
-        status = cuda_module_load(p->c->device, planner->ptx.text, &p->module, error);
+        status = cuda_module_load(p->c->device, planner->cubin.text, planner->ptx.text, &p->module,
+                                  error);
     if (status != HEDDLE_OK)
         return status;
     static const char *const names[] = {DEVICE_KERNEL_CLEAR, DEVICE_KERNEL_CHANGE,

@@ -89,7 +89,7 @@ static enum heddle_status load(struct cuda_plan *c, struct error *error) {
         return error_set(error, HEDDLE_LIMIT,
                          "this heddle was built without a pooling stage for GPUs: building one "
                          "takes clang of LLVM's version (clang-22 beside llvm-22-dev)");
-    return cuda_kernel_load(c->device, (const char *)pool_device_ptx,
+    return cuda_kernel_load(c->device, NULL, (const char *)pool_device_ptx,
                             c->pool->few ? POOL_KERNEL_FEW : POOL_KERNEL, 0, &c->pool->kernel,
                             error);
 }

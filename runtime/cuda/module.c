@@ -2,10 +2,23 @@
 
 #include "compiler/base/log.h"
 
+#include <stdbool.h>
+
 enum { LOG_BYTES = 8192 };
 
-enum heddle_status cuda_module_load(const struct cuda_device *device, const char *ptx,
-                                    CUmodule *out, struct error *error) {
+// A driver older than the assembler does not take its cubins.
+static bool load_cubin(const struct cuda_device *device, const char *cubin, CUmodule *out) {
+    CUmodule module = NULL;
+    bool loaded =
+        cubin && device->api->ModuleLoadDataEx(&module, cubin, 0, NULL, NULL) == CUDA_SUCCESS;
+    *out = loaded ? module : NULL;
+    return loaded;
+}
+
+enum heddle_status cuda_module_load(const struct cuda_device *device, const char *cubin,
+                                    const char *ptx, CUmodule *out, struct error *error) {
+    if (load_cubin(device, cubin, out))
+        return HEDDLE_OK;
     char log[LOG_BYTES] = "";
     CUjit_option options[] = {CU_JIT_ERROR_LOG_BUFFER, CU_JIT_ERROR_LOG_BUFFER_SIZE_BYTES};
     void *values[] = {log, (void *)(uintptr_t)sizeof log};
@@ -21,12 +34,12 @@ enum heddle_status cuda_module_load(const struct cuda_device *device, const char
     return status;
 }
 
-enum heddle_status cuda_kernel_load(const struct cuda_device *device, const char *ptx,
-                                    const char *name, int shared_bytes, struct cuda_kernel *out,
-                                    struct error *error) {
+enum heddle_status cuda_kernel_load(const struct cuda_device *device, const char *cubin,
+                                    const char *ptx, const char *name, int shared_bytes,
+                                    struct cuda_kernel *out, struct error *error) {
     const struct cuda_api *api = device->api;
     *out = (struct cuda_kernel){0};
-    enum heddle_status status = cuda_module_load(device, ptx, &out->module, error);
+    enum heddle_status status = cuda_module_load(device, cubin, ptx, &out->module, error);
     if (status != HEDDLE_OK)
         return status;
     CUresult result = api->ModuleGetFunction(&out->function, out->module, name);

@@ -1,4 +1,5 @@
-// heddle: sparse attention from pattern files.
+// heddle: sparse attention from pattern files. The manual of two libraries: libheddle, and
+// libheddle-rt, which has no compiler and runs bundles of compiled patterns by the same calls.
 //
 // A host program makes a context (one device, one thread pool), loads patterns, makes a plan for a
 // problem (shapes, dtype, parameters) and runs it on tensors, as often as it likes:
@@ -66,7 +67,10 @@ enum heddle_status {
     HEDDLE_OUT_OF_MEMORY,
     HEDDLE_IO_ERROR,     // a file could not be read or written
     HEDDLE_DEVICE_ERROR, // no such device, or its driver failed
-    HEDDLE_INTERNAL      // a bug in heddle
+    HEDDLE_INTERNAL,     // a bug in heddle
+    // What only the compiler makes, where there is none: a pattern's text in libheddle-rt; code
+    // that a bundle does not hold (the message lists what it holds)
+    HEDDLE_NO_COMPILER
 };
 
 enum heddle_dtype { HEDDLE_F32 = 0, HEDDLE_F16, HEDDLE_BF16 };
@@ -159,15 +163,21 @@ struct heddle_pattern_options {
 // a shipped pattern ("window"). `import` in the file looks beside it, in the context's import_dirs,
 // then among the shipped patterns. options NULL: all defaults.
 //
+// The file may be a bundle (`heddle compile --emit=bundle`): its pattern, with code for some
+// dtypes, head dims, CPUs and GPUs, of which nothing is compiled any more. libheddle-rt takes only
+// bundles. Constants of a bundle were set when it was made. Its machine code is run as it is: load
+// none from where you would not load a library from.
+//
 // HEDDLE_PATTERN_ERROR: heddle_last_error holds all diagnostics, formatted. HEDDLE_IO_ERROR: there
-// is no such file, or it cannot be read. HEDDLE_BAD_ARGUMENT: also an option's pattern or constant
-// that the file does not have. HEDDLE_LIMIT: larger than docs/language.md allows.
-// HEDDLE_OUT_OF_MEMORY. HEDDLE_INTERNAL.
+// is no such file, it cannot be read, or is a bundle that is damaged or of another version.
+// HEDDLE_BAD_ARGUMENT: also an option's pattern or constant that the file does not have.
+// HEDDLE_LIMIT: larger than docs/language.md allows. HEDDLE_NO_COMPILER: a text, in libheddle-rt; a
+// bundle without code for this CPU. HEDDLE_OUT_OF_MEMORY. HEDDLE_INTERNAL.
 enum heddle_status heddle_pattern_load(struct heddle_context *context, const char *path,
                                        const struct heddle_pattern_options *options,
                                        struct heddle_pattern **out_pattern);
-// The same for text already in memory: UTF-8, length_bytes of it, copied. `name` stands for the
-// path in messages; imports are looked for beside it.
+// The same for text already in memory: UTF-8, length_bytes of it, or a bundle; copied. `name`
+// stands for the path in messages; imports are looked for beside it.
 enum heddle_status heddle_pattern_parse(struct heddle_context *context, const char *name,
                                         const char *text, size_t length_bytes,
                                         const struct heddle_pattern_options *options,
@@ -235,11 +245,12 @@ struct heddle_problem {
 // overflow, divisors), makes the work lists, and compiles the kernel when this pattern has none yet
 // for this dtype and dim. HEDDLE_PATTERN_ERROR: a `require` failed or an expression has no value
 // for this problem; the message names file, line, column and values. HEDDLE_LIMIT: among others,
-// fp32 on a GPU, and patterns that select from q and k there. HEDDLE_BAD_ARGUMENT,
-// HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL. On a GPU the call loads the kernel,
-// uploads or makes the lists, and waits for that. HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on
-// the CPU, and a HEDDLE_DEVICE_ERROR where heddle was built without a planner for GPUs (AUTO then
-// takes the host's).
+// fp32 on a GPU, and patterns that select from q and k there. HEDDLE_NO_COMPILER: the pattern is a
+// bundle's, which has no code for the problem's dtype and dim, on a GPU in any tile shapes; the
+// message lists what it has. HEDDLE_BAD_ARGUMENT, HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR,
+// HEDDLE_INTERNAL. On a GPU the call loads the kernel, uploads or makes the lists, and waits for
+// that. HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on the CPU, and a HEDDLE_DEVICE_ERROR where
+// heddle was built without a planner for GPUs (AUTO then takes the host's).
 //
 // With `tuned`, the call reads one small file in the folder `tuned` of $HEDDLE_CACHE_DIR, else of
 // $XDG_CACHE_HOME/heddle, else of ~/.cache/heddle. Pattern, sizes, dtype, parameters, shapes of

@@ -222,7 +222,10 @@ CUresult fake_ModuleLoadDataEx(CUmodule *module, const void *image, unsigned int
     CALL(ModuleLoadDataEx);
     *module = (CUmodule)(void *)"module";
     if (!mode_is("bad_ptx")) {
-        bool right = strstr(image, ".target sm_90a") != NULL;
+        bool cubin = memcmp(image, "\177ELF", 4) == 0;
+        bool right = cubin ? !mode_is("old_cubins") : strstr(image, ".target sm_90a") != NULL;
+        if (cubin)
+            fake_cuda_note(right ? "cubin taken" : "cubin refused");
         held.modules += right;
         return right ? CUDA_SUCCESS : 1;
     }

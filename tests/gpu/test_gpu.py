@@ -86,6 +86,22 @@ def kept_code(heddle, problem, dim, planner):
     assert (outs[0] == outs[1]).all() and (outs[0] == outs[2]).all(), "other bits"
 
 
+def bundled(heddle, problem, dim, planner):
+    """A bundle computes what its pattern's file does, from PTX and, where there is ptxas, from a cubin."""
+    shape = [*problem[1:], "--heads", "8", "--dim", str(dim), "--dtype", "bf16", "--target", "cuda"]
+    pattern, outs = runner.pattern_file(problem[0]), []
+    with tempfile.TemporaryDirectory() as folder:
+        files = [pattern]
+        for ptxas in (["--ptxas", "none"], []):
+            files.append(os.path.join(folder, f"{len(files)}.hbundle"))
+            runner.call([heddle, "compile", pattern, *shape, *ptxas, "--emit=bundle", "-o", files[-1]])
+        for file in files:
+            out = os.path.join(folder, "out.npy")
+            runner.call([heddle, "run", file, *shape, "--planner", planner, "--verify", "--out", out])
+            outs.append(np.load(out).view(np.uint32))
+    assert (outs[0] == outs[1]).all() and (outs[0] == outs[2]).all(), "other bits"
+
+
 def main():
     args = runner.case_parser(cases=6, jobs=4).parse_args()
     if not has_gpu(args.heddle):
@@ -102,8 +118,9 @@ def main():
         for problem, dim, planner in ((("window", "--axes", "i=8192"), 128, "host"),
                                       (("neighborhood2d", "--axes", "y=64,x=64"), 64, "host"),
                                       (("window", "--axes", "i=8192"), 64, "device")):
-            tests.case(f"kept code, {problem[0]}, {planner}",
-                       lambda p=problem, d=dim, l=planner: kept_code(args.heddle, p, d, l))
+            for what, test in (("kept code", kept_code), ("bundle", bundled)):
+                tests.case(f"{what}, {problem[0]}, {planner}",
+                           lambda t=test, p=problem, d=dim, l=planner: t(args.heddle, p, d, l))
     return tests.finish()
 
 

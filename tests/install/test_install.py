@@ -1,9 +1,9 @@
 """What `meson install` leaves: a prefix that a host needs nothing else of.
 
 Usage: test_install.py LIBHEDDLE SOURCE_ROOT BUILD_ROOT MESON CC...
-Exported symbols are those that heddle.h declares; a host outside of both trees compiles and links
+Exported symbols of both libraries are those that heddle.h declares; a host outside of both trees compiles and links
 with `pkg-config --cflags --libs heddle` alone, and finds the shipped patterns of the prefix; version,
-soname, program and heddle.pc agree. Skipped (77) where nm or pkg-config is missing.
+soname, program and the .pc files agree; a host of heddle-rt.pc runs a bundle without libheddle. Skipped (77) where nm or pkg-config is missing.
 """
 import os
 import re
@@ -66,8 +66,8 @@ class Prefix:
         assert len(found) == 1, f"{name}: {found}"
         return found[0]
 
-    def config(self, *flags):
-        return out("pkg-config", *flags, "heddle", env=self.env).split()
+    def config(self, *flags, library="heddle"):
+        return out("pkg-config", *flags, library, env=self.env).split()
 
 
 def test_host(prefix):
@@ -85,6 +85,24 @@ def test_host(prefix):
     os.rename(patterns + ".away", patterns)
     assert failed.returncode == 1 and "window" in failed.stderr, failed
     return version
+
+
+def test_runtime(prefix, version):
+    """The example, with all of libheddle gone."""
+    runtime = os.path.realpath(os.path.join(prefix.lib, "libheddle-rt.so"))
+    assert os.path.basename(runtime) == f"libheddle-rt.so.{version}", runtime
+    assert exported(runtime) == declared() and os.path.getsize(runtime) < 1 << 20
+    assert prefix.config("--modversion", library="heddle-rt") == [version]
+    bundle, program = (os.path.join(prefix.folder, name) for name in ("w.hbundle", "bundle"))
+    subprocess.run([prefix.find("heddle"), "compile", "window", "--emit=bundle", "--target", "cpu",
+                    "--dtype", "bf16", "-o", bundle], check=True, stdout=subprocess.DEVNULL,
+                   env={**prefix.env, "HEDDLE_CACHE_DIR": os.devnull})
+    subprocess.run([*CC, "-std=c11", "-Wall", "-Wextra", "-Werror", os.path.join(ROOT, "examples/bundle.c"),
+                    "-o", program, *prefix.config("--cflags", "--libs", library="heddle-rt")], check=True)
+    for name in os.listdir(prefix.lib):
+        if name.startswith("libheddle.so"):
+            os.remove(os.path.join(prefix.lib, name))
+    assert "is odd" in out(program, bundle, env=prefix.env)
 
 
 def test_versions(prefix, version):
@@ -117,7 +135,8 @@ def main():
         version = test_host(prefix)
         test_versions(prefix, version)
         test_files(prefix)
-    print("4 passed, 0 failed")
+        test_runtime(prefix, version)
+    print("5 passed, 0 failed")
     return 0
 
 
