@@ -41,9 +41,13 @@ def cpu(cli, name, *arguments):
 
 # ---- the same as the pattern --------------------------------------------------------------------
 
+# Of two plans: a bundle's pattern has fewer nodes, which scratch in a plan is for.
+NOT_THE_SAME = ("code_made", "code_found", "plan_bytes")
+
+
 def test_every_pattern(cli):
     """Drawn, planned and verified: all that a plan needs of the pattern is in the bundle."""
-    names = sorted(masks.MASKS) + ["pyramid", "pyramid_static", "block_topk", "quest", "sparsed"]
+    names = sorted(masks.MASKS) + ["pyramid_static", "block_topk", "quest", "sparsed"]
     for index, name in enumerate(names):
         rng = np.random.default_rng([7, index])
         problem = random_problem(name, rng, 200)
@@ -58,7 +62,7 @@ def test_every_pattern(cli):
         explained = [cli.json("explain", file, *free, *more, "--target", "cpu")
                      for file, more in ((bundle, []), (pattern_file(name), consts))]
         for result in explained:
-            for key in [key for key in result if "ms" in key or key in ("code_made", "code_found")]:
+            for key in [key for key in result if "ms" in key or key in NOT_THE_SAME]:
                 del result[key]
         assert explained[0] == explained[1], name
         assert cli.json("run", bundle, *free, "--target", "cpu", "--verify")["passed"], name
