@@ -136,12 +136,10 @@ static void bind_all(struct program *program) {
     arena_finish(&plan.arena);
 }
 
-static void use_pattern(struct program *program) {
-    struct strbuf text = {0};
-    pattern_print(program->pattern, &text);
+static void use_pattern(struct program *program, struct strbuf *text) {
+    pattern_print(program->pattern, text);
     program->facts = analyse(&program->arena, program->pattern);
-    facts_print(program->facts, program->pattern, &text);
-    strbuf_finish(&text);
+    facts_print(program->facts, program->pattern, text);
     bind_all(program);
 }
 
@@ -153,7 +151,7 @@ static char *exactly(const struct strbuf *bytes) {
 }
 
 static void try_pattern(const struct corpus *c) {
-    struct strbuf bytes = {0};
+    struct strbuf bytes = {0}, text = {0};
     struct program program = {0};
     const char *fault = NULL;
     jmp_buf escape;
@@ -170,11 +168,12 @@ static void try_pattern(const struct corpus *c) {
             fail("a fault without a word, or a word without one", fault);
         if (program.pattern) {
             good_patterns++;
-            use_pattern(&program);
+            use_pattern(&program, &text);
         }
     }
     arena_finish(&program.arena);
     free(copy);
+    strbuf_finish(&text);
     strbuf_finish(&bytes);
 }
 
