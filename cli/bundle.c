@@ -70,12 +70,20 @@ static enum heddle_status add_host(struct bundle_maker *maker, const struct cpu_
     return status == HEDDLE_OK ? bundle_add_maps(maker, level, error) : status;
 }
 
+// What is compiled for a CPU depends on no input.
+static int bind_for_cpu(struct problem *problem, const struct problem_args *args) {
+    problem->no_inputs = true;
+    int status = problem_bind(problem, args, NULL, true);
+    problem->no_inputs = false;
+    return status;
+}
+
 static int add_cpu(struct making *making, struct problem_args *args) {
     struct problem *problem = making->problem;
     struct bundle_maker *maker = &making->maker;
     struct error error = {0};
     args->target = HEDDLE_TARGET_CPU + 1;
-    int bound = problem_bind(problem, args, NULL, true);
+    int bound = bind_for_cpu(problem, args);
     if (bound != EXIT_DONE)
         return bound;
     enum heddle_status status = HEDDLE_OK;
@@ -166,7 +174,7 @@ static int bind_first(struct making *making, const struct problem_args *problem_
     if (args.target != HEDDLE_TARGET_CUDA + 1)
         args.target = HEDDLE_TARGET_CPU + 1;
     if (status == EXIT_DONE)
-        status = problem_bind(making->problem, &args, NULL, true);
+        status = bind_for_cpu(making->problem, &args);
     problem_args_finish(&args);
     return status;
 }

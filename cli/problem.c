@@ -250,7 +250,7 @@ int problem_bind(struct problem *problem, const struct problem_args *args,
         status = bind_numbers(problem, args, shape);
     if (status == EXIT_DONE)
         status = assign_params(problem, &args->params);
-    if (status == EXIT_DONE)
+    if (status == EXIT_DONE && !problem->no_inputs)
         status = assign_inputs(problem, &args->inputs);
     return status;
 }

@@ -35,6 +35,7 @@ struct problem {
     struct program *program;
     const struct target *target;  // what it will run on; NULL: as --target says, without a device
     int threads;                  // of runs on the CPU; 0: all processors
+    bool no_inputs;               // nothing is planned: problem_bind reads none
     struct tuned_machine machine; // that boxes are remembered for; empty: none, a GPU is assumed
     struct heddle_problem spec;   // points into what follows
     struct arena arena;

@@ -47,7 +47,7 @@ NOT_THE_SAME = ("code_made", "code_found", "plan_bytes")
 
 def test_every_pattern(cli):
     """Drawn, planned and verified: all that a plan needs of the pattern is in the bundle."""
-    names = sorted(masks.MASKS) + ["pyramid_static", "block_topk", "quest", "sparsed"]
+    names = sorted(masks.MASKS) + ["pyramid_static", "block_topk", "quest"]
     for index, name in enumerate(names):
         rng = np.random.default_rng([7, index])
         problem = random_problem(name, rng, 200)
@@ -162,10 +162,24 @@ def test_strides(cli):
 
 
 def on_fake_gpu(cli, file, *more, **environment):
-    return subprocess.run([cli.heddle, "run", file, "--axes", "i=300", "--target", "cuda", *more],
+    sizes = [] if "--axes" in more else ["--axes", "i=300"]
+    return subprocess.run([cli.heddle, "run", file, *sizes, "--target", "cuda", *more],
                           cwd=cli.folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                           timeout=120, env={**os.environ, "HEDDLE_CACHE_DIR": os.devnull,
                                             "LD_LIBRARY_PATH": FAKE, **environment})
+
+
+def test_inputs(cli):
+    """Code for CPUs depends on no input; tile shapes of a GPU do."""
+    documents = pattern_file("documents")
+    name, _ = cpu(cli, "d.hbundle", documents)
+    np.save(os.path.join(cli.folder, "doc.npy"), np.repeat(np.arange(5, dtype=np.int32), 40))
+    run = ["--axes", "i=200", "--input", "doc=doc.npy"]
+    assert cli.json("run", name, *run, "--target", "cpu", "--verify")["passed"]
+    assert "--input doc" in cli.error(2, "compile", documents, *PLAIN, "--emit=bundle", "-o", "x")
+    make(cli, "e.hbundle", documents, *PLAIN, *run)
+    assert cli.json("run", "e.hbundle", *run, "--target", "cpu", "--verify")["passed"]
+    assert on_fake_gpu(cli, "e.hbundle", *run, FAKE_CUDA="ok").returncode == 0
 
 
 def test_cubins(cli):

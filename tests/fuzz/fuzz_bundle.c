@@ -139,13 +139,11 @@ static void bind_all(struct program *program) {
     arena_finish(&plan.arena);
 }
 
-static void use_pattern(struct program *program) {
-    struct strbuf text = {0};
-    pattern_print(program->pattern, &text);
+static void use_pattern(struct program *program, struct strbuf *text) {
+    pattern_print(program->pattern, text);
     program->source_facts = analyse_sources(&program->arena, program->pattern);
     program->facts = program->source_facts[0];
-    facts_print_sources(program->source_facts, program->pattern, &text);
-    strbuf_finish(&text);
+    facts_print_sources(program->source_facts, program->pattern, text);
     bind_all(program);
 }
 
@@ -166,7 +164,7 @@ static enum heddle_status no_maps(struct program *program, struct map_code *out,
 static const struct code_source NO_CODE = {.make_maps = no_maps};
 
 static void try_pattern(const struct corpus *c) {
-    struct strbuf bytes = {0};
+    struct strbuf bytes = {0}, text = {0};
     struct program program = {.source = &NO_CODE};
     const char *fault = NULL;
     jmp_buf escape;
@@ -183,11 +181,12 @@ static void try_pattern(const struct corpus *c) {
             fail("a fault without a word, or a word without one", fault);
         if (program.pattern) {
             good_patterns++;
-            use_pattern(&program);
+            use_pattern(&program, &text);
         }
     }
     arena_finish(&program.arena);
     free(copy);
+    strbuf_finish(&text);
     strbuf_finish(&bytes);
 }
 
