@@ -29,8 +29,9 @@ static void check_source(struct validity *v, int number) {
     int before = number ? pattern->sources[number - 1].branch : 0;
     expect(v, source->branch == before || (number && source->branch == before + 1),
            "sources are not in the order of their branches");
-    if (expect(v, pooled ? source->pool >= 0 && source->pool < pattern->pool_count
-                         : source->pool == -1,
+    if (expect(v,
+               pooled ? source->pool >= 0 && source->pool < pattern->pool_count
+                      : source->pool == -1,
                "a source is of no pool") &&
         pooled)
         expect(v,
@@ -99,8 +100,7 @@ static bool check_part(struct derived_check *c, const struct expr *part, enum ty
                        int more_deps) {
     const int allowed = DEP_HEAD | DEP_BATCH | DEP_VAR | DEP_ARRAY | more_deps;
     return valid_root(c->v, part, type, allowed, vars, true) &&
-           expect(c->v, c->v->latest_derived[part->id] <= c->number,
-                  "a stage is of a later one");
+           expect(c->v, c->v->latest_derived[part->id] <= c->number, "a stage is of a later one");
 }
 
 // Variables of indices are counted from 0; a head and the batch have none.
@@ -200,7 +200,8 @@ void valid_derived(struct validity *v, int number) {
     if (d->is_select)
         check_selection(&c);
     else
-        expect(v, !d->forced && !d->amount && !d->least && !d->most && !d->reach && !d->begin &&
-                      !d->end && !d->band_count && !d->width_count && !d->together,
+        expect(v,
+               !d->forced && !d->amount && !d->least && !d->most && !d->reach && !d->begin &&
+                   !d->end && !d->band_count && !d->width_count && !d->together,
                "a stage has parts of a selection");
 }

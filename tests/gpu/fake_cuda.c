@@ -45,7 +45,7 @@ static struct {
     char text[4096];
 } record;
 static char ATTENTION[] = "the attention kernel", PLACE[] = "the tensor maps' kernel";
-static char PLANNER[] = "one of the planner's kernels";
+static char PLANNER[] = "one of the planner's kernels", POOL[] = "one of the pooling kernels";
 static struct fake_cuda_held held;
 static struct fake_cuda_launches launches;
 static bool capturing;
@@ -245,8 +245,9 @@ CUresult fake_ModuleGetFunction(CUfunction *function, CUmodule module, const cha
     (void)module;
     bool places = strcmp(name, "heddle_place_maps") == 0;
     bool plans = strncmp(name, "heddle_plan_", 12) == 0;
-    *function = (CUfunction)(void *)(places ? PLACE : plans ? PLANNER : ATTENTION);
-    return places || plans || strcmp(name, "heddle_attention") == 0 ? CUDA_SUCCESS : 500;
+    bool pools = strncmp(name, "heddle_pool", 11) == 0;
+    *function = (CUfunction)(void *)(places ? PLACE : plans ? PLANNER : pools ? POOL : ATTENTION);
+    return places || plans || pools || strcmp(name, "heddle_attention") == 0 ? CUDA_SUCCESS : 500;
 }
 CUresult fake_FuncSetAttribute(CUfunction function, CUfunction_attribute attribute, int value) {
     CALL(FuncSetAttribute);
@@ -364,6 +365,8 @@ CUresult fake_LaunchKernel(CUfunction function, unsigned int x, unsigned int y, 
         void **to = params[1];
         const uint32_t *words = params[2];
         memcpy(*to, params[0], 4 * (size_t)*words);
+    } else if (function == (CUfunction)(void *)POOL) {
+        launches.pool++;
     } else if (function == (CUfunction)(void *)ATTENTION) {
         launches.attention++;
         memcpy(&launches.parameter, params[0], sizeof launches.parameter);

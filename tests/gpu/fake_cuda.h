@@ -32,7 +32,7 @@ void fake_cuda_note(const char *text);
 void fake_cuda_capture(bool capturing);
 
 struct fake_cuda_launches { // since the program began
-    int64_t attention, place;
+    int64_t attention, place, pool;
     struct sm90_args parameter; // of the latest launch of the attention kernel, without its end
 };
 const struct fake_cuda_launches *fake_cuda_launches(void);

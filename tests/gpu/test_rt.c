@@ -5,17 +5,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-static void open_bundle(struct fake_host *host) {
+static void open_file(struct fake_host *host, const char *path) {
     *host = (struct fake_host){0};
     cr_assert_eq(fake_context(HEDDLE_TARGET_CUDA, &host->context), HEDDLE_OK, "%s",
                  heddle_last_error());
-    cr_assert_eq(heddle_pattern_load(host->context, HEDDLE_TEST_BUNDLE, NULL, &host->pattern),
-                 HEDDLE_OK, "%s", heddle_last_error());
+    cr_assert_eq(heddle_pattern_load(host->context, path, NULL, &host->pattern), HEDDLE_OK, "%s",
+                 heddle_last_error());
     host->problem = (struct heddle_problem)HEDDLE_PROBLEM_INIT;
     host->problem.sizes[0] = 700;
     host->problem.heads = 4;
     host->problem.kv_heads = 2;
     host->problem.dtype = HEDDLE_BF16;
+}
+
+static void open_bundle(struct fake_host *host) {
+    open_file(host, HEDDLE_TEST_BUNDLE);
 }
 
 static void check_run(struct fake_host *host) {
@@ -48,6 +52,17 @@ Test(rt, plans_on_the_gpu) {
     host.problem.planner = HEDDLE_PLANNER_DEVICE;
     check_run(&host);
     cr_assert_eq(heddle_replan(host.plan, NULL, 0, NULL), HEDDLE_OK, "%s", heddle_last_error());
+    fake_host_close(&host);
+}
+#endif
+
+#if HEDDLE_TEST_PLANNER
+// The kernel that makes the means is the library's, not the bundle's.
+Test(rt, pools) {
+    struct fake_host host;
+    open_file(&host, HEDDLE_TEST_POOLED_BUNDLE);
+    check_run(&host);
+    cr_assert_gt(fake_cuda_launches()->pool, 0);
     fake_host_close(&host);
 }
 #endif
