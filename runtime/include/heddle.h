@@ -375,7 +375,8 @@ enum heddle_status heddle_run_with(struct heddle_plan *plan, const struct heddle
 // nearest one inside; an element of a set that is no token, and not -1, is left out.
 //
 // HEDDLE_BAD_ARGUMENT: a plan of the host's lists, an unknown input, another shape or element,
-// memory of the host. HEDDLE_DEVICE_ERROR: the driver refused (also for a failure of earlier work).
+// memory of the host, or a set that a quantifier of the pattern runs over: its elements are the
+// plan's. HEDDLE_DEVICE_ERROR: the driver refused (also for a failure of earlier work).
 enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_input *inputs,
                                  int input_count, void *stream);
 
