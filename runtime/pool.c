@@ -38,6 +38,14 @@ int64_t pool_bytes(const struct plan *plan) {
 // ---- jobs
 // -----------------------------------------------------------------------------------------
 
+// Many keys, so that what is worked out for a unit costs little, but no more than a cache holds:
+// its columns are read one after the other.
+static int64_t unit_keys(const struct pool_job *job) {
+    int64_t coarsest = job->level_count ? job->factor[job->level_count - 1] : 1;
+    int64_t groups = (INT64_C(1) << 13) / (coarsest * job->dim);
+    return coarsest * (groups > 1 ? groups : 1);
+}
+
 // K's and V's pyramids of one pool, without memory yet.
 static void set_jobs(const struct plan *plan, const struct abi_launch *launch, int pool,
                      struct pool_job *jobs) {
@@ -53,6 +61,7 @@ static void set_jobs(const struct plan *plan, const struct abi_launch *launch, i
             if (is_read(pattern, pool, factor))
                 jobs[i].factor[jobs[i].level_count++] = factor;
         }
+        jobs[i].unit_keys = unit_keys(&jobs[i]);
     }
 }
 
@@ -88,13 +97,6 @@ static void pool_units_of(void *context, int64_t begin, int64_t end, void *scrat
             pool_columns(job, unit, d);
 }
 
-// Chunks of some 64 KiB of K or V.
-static int64_t chunk_of(const struct pool_job *job) {
-    int64_t unit_elems = job->factor[job->level_count - 1] * job->dim;
-    int64_t units = (INT64_C(1) << 15) / unit_elems;
-    return units > 1 ? units : 1;
-}
-
 static enum heddle_status pool_all(const struct plan *plan, const struct abi_launch *launch,
                                    int threads, struct pooled *pooled, struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
@@ -105,8 +107,8 @@ static enum heddle_status pool_all(const struct plan *plan, const struct abi_lau
         set_jobs(plan, launch, p, jobs);
         at = place_copies(plan, p, jobs, pooled->sources, at);
         for (int i = 0; i < 2 && jobs[i].level_count && status == HEDDLE_OK; i++)
-            status = threads_each(threads, pool_units(&jobs[i], plan->batch), chunk_of(&jobs[i]), 0,
-                                  pool_units_of, &jobs[i], error);
+            status = threads_each(threads, pool_units(&jobs[i], plan->batch), 1, 0, pool_units_of,
+                                  &jobs[i], error);
     }
     return status;
 }
