@@ -235,11 +235,11 @@ struct heddle_problem {
 // overflow, divisors), makes the work lists, and compiles the kernel when this pattern has none yet
 // for this dtype and dim. HEDDLE_PATTERN_ERROR: a `require` failed or an expression has no value
 // for this problem; the message names file, line, column and values. HEDDLE_LIMIT: among others,
-// fp32 on a GPU, and patterns that select from q and k there. HEDDLE_BAD_ARGUMENT,
-// HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL. On a GPU the call loads the kernel,
-// uploads or makes the lists, and waits for that. HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on
-// the CPU, and a HEDDLE_DEVICE_ERROR where heddle was built without a planner for GPUs (AUTO then
-// takes the host's).
+// fp32 on a GPU, and there patterns that select from q and k or merge by gates.
+// HEDDLE_BAD_ARGUMENT, HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL. On a GPU the
+// call loads the kernel, uploads or makes the lists, and waits for that. HEDDLE_PLANNER_DEVICE is a
+// HEDDLE_BAD_ARGUMENT on the CPU, and a HEDDLE_DEVICE_ERROR where heddle was built without a
+// planner for GPUs (AUTO then takes the host's).
 //
 // With `tuned`, the call reads one small file in the folder `tuned` of $HEDDLE_CACHE_DIR, else of
 // $XDG_CACHE_HOME/heddle, else of ~/.cache/heddle. Pattern, sizes, dtype, parameters, shapes of
@@ -323,7 +323,8 @@ struct heddle_tensors {
 //
 // HEDDLE_BAD_ARGUMENT: a missing, misaligned or unfit tensor, a stream on the CPU.
 // HEDDLE_DEVICE_ERROR: the driver refused the launch (also for a failure of earlier work).
-// HEDDLE_OUT_OF_MEMORY. HEDDLE_INTERNAL.
+// HEDDLE_OUT_OF_MEMORY: on the CPU, also for the means of k and v that a pattern with `pool` reads,
+// which every run makes and gives back. HEDDLE_INTERNAL.
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                               void *stream);
 
