@@ -100,6 +100,10 @@ void plan_destroy(struct plan *plan);
 // that option they are there.
 enum heddle_status plan_make_lists(struct plan *plan, struct error *error);
 
+// Chooses the boxes again by what the pattern's arrays hold now, and makes the lists again: for
+// reports on selections, whose plan was made before they were.
+enum heddle_status plan_choose_again(struct plan *plan, struct error *error);
+
 // The item side's box `box` of head `head` in batch `batch`, as the compiled functions take it.
 struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box);
 // Runs of one item: [*out_begin, *out_end) of plan->launch.runs.
