@@ -9,7 +9,9 @@
 //   check_statement.c  the statements of a pattern
 //   check_declare.c    parameters, inputs, maps, constants
 //   check_use.c        `use P(...)`
-//   check_stage.c      stages: rows, reductions, pooling
+//   check_row.c        rows and reductions, of stages
+//   check_pool.c       pooled rows, and the names of rows
+//   check_stage.c      stages
 //   check_select.c     selections
 //   load.c             bytes of files
 //
