@@ -82,10 +82,10 @@ static const struct expr *pooled_value(const struct place *place, struct span sp
         end = node2(place, span, OP_MIN, end, extent_of(place, span, &stage->indices[last]));
         for (int i = 0; i < last; i++)
             args[i] = node_leaf(place, span,
-                           stage->indices[i].kind == INDEX_BATCH  ? OP_BATCH
-                           : stage->indices[i].kind == INDEX_HEAD ? OP_HEAD
-                                                                  : OP_KV_HEAD,
-                           TYPE_INT, 0);
+                                stage->indices[i].kind == INDEX_BATCH  ? OP_BATCH
+                                : stage->indices[i].kind == INDEX_HEAD ? OP_HEAD
+                                                                       : OP_KV_HEAD,
+                                TYPE_INT, 0);
         args[last] = x;
         body = expr_ref(place->root->graph, span, OP_STAGE, TYPE_REAL, pooled->stage, 1, args,
                         (uint8_t)(last + 1));
@@ -270,8 +270,8 @@ static struct operand lower_dot(const struct place *place, const struct ast *nod
     const struct expr *sum =
         expr_ref(place->root->graph, node->span, OP_DIM_SUM, TYPE_REAL, 0, 0, &product, 1);
     if (bare && place->stage && place->stage->logit)
-        sum =
-            node2(place, node->span, OP_RMUL, node_leaf(place, node->span, OP_SCALE, TYPE_REAL, 0), sum);
+        sum = node2(place, node->span, OP_RMUL,
+                    node_leaf(place, node->span, OP_SCALE, TYPE_REAL, 0), sum);
     return (struct operand){.expr = sum};
 }
 
@@ -312,7 +312,8 @@ bool stage_name(const struct place *place, const struct ast *node, struct operan
                  {"scale", OP_SCALE, TYPE_REAL}};
     for (size_t i = 0; place->in_stage && i < sizeof names / sizeof *names; i++)
         if (strcmp(node->name.text, names[i].name) == 0) {
-            *out = (struct operand){.expr = node_leaf(place, node->span, names[i].op, names[i].type, 0)};
+            *out = (struct operand){
+                .expr = node_leaf(place, node->span, names[i].op, names[i].type, 0)};
             return true;
         }
     return false;

@@ -60,7 +60,7 @@ static const struct expr *kv_head_of(const struct place *place, const struct exp
 }
 
 const struct expr *tensor_row(const struct place *place, struct span span, int side,
-                                     const struct expr *head, const struct expr *token) {
+                              const struct expr *head, const struct expr *token) {
     const struct expr *args[] = {side == SIDE_KEY ? kv_head_of(place, head) : head, token};
     return expr_ref(place->root->graph, span, OP_TENSOR, TYPE_REAL, 0, (uint16_t)side, args, 2);
 }
@@ -69,8 +69,7 @@ static const struct expr *index_value(const struct place *place, const struct as
     return stage_value(place, node, TYPE_INT, "an index");
 }
 
-bool two_indices(const struct place *place, const struct ast *node,
-                        const struct expr **out) {
+bool two_indices(const struct place *place, const struct ast *node, const struct expr **out) {
     if (!node->as.list || node->as.list->count != 2) {
         complain(place, node->span, "'%s' takes a head and a token: %s[%s, ...]", node->name.text,
                  node->name.text, node->name.text[0] == 'k' ? "kv_head" : "head");
@@ -138,8 +137,8 @@ struct operand read_derived(const struct place *place, const struct ast *node, u
 
 // `op` of `body` over begin .. end; `mean` divides.
 const struct expr *make_reduction(const struct place *place, struct span span, enum ast_op op,
-                                    int variable, const struct expr *begin, const struct expr *end,
-                                    const struct expr *step, const struct expr *body) {
+                                  int variable, const struct expr *begin, const struct expr *end,
+                                  const struct expr *step, const struct expr *body) {
     const struct expr *one = node_int(place, span, 1);
     const struct expr *args[] = {begin, end, step ? step : one, body};
     enum op row = op == AST_MAX ? OP_MAX_OVER : op == AST_MIN ? OP_MIN_OVER : OP_SUM_OVER;
@@ -185,14 +184,14 @@ struct operand lower_reduce(const struct place *place, const struct ast *node) {
     const struct expr *body = lower_typed(&inside, node->as.args[1], TYPE_REAL, "a reduction");
     if (!body || !range || !variable)
         return (struct operand){0};
-    return (struct operand){.expr =
-                                make_reduction(place, node->span, node->op, place->variables,
-                                          over.set->begin, over.set->end, over.set->step, body)};
+    return (struct operand){.expr = make_reduction(place, node->span, node->op, place->variables,
+                                                   over.set->begin, over.set->end, over.set->step,
+                                                   body)};
 }
 
 // The extent of an index as an expression.
 const struct expr *extent_of(const struct place *place, struct span span,
-                                    const struct pattern_index *index) {
+                             const struct pattern_index *index) {
     switch (index->kind) {
     case INDEX_HEAD:
         return node_leaf(place, span, OP_HEADS, TYPE_INT, 0);
@@ -201,8 +200,8 @@ const struct expr *extent_of(const struct place *place, struct span span,
     case INDEX_TOKEN:
         return stage_token_count(place, span);
     case INDEX_BLOCKS:
-        return node2(place, span, OP_CEILDIV, node_leaf(place, span, OP_SIZE, TYPE_INT, index->axis),
-                     index->extent);
+        return node2(place, span, OP_CEILDIV,
+                     node_leaf(place, span, OP_SIZE, TYPE_INT, index->axis), index->extent);
     case INDEX_RANGE:
         return index->extent;
     default:
@@ -282,5 +281,5 @@ struct operand lower_reduce_of(const struct place *place, const struct ast *node
     const struct expr *body = expr_ref(place->root->graph, span, OP_STAGE, TYPE_REAL,
                                        binding->index, of->rows, args, (uint8_t)(last + 1));
     return (struct operand){.expr = make_reduction(place, span, node->op, place->variables,
-                                              node_int(place, span, 0), rows, NULL, body)};
+                                                   node_int(place, span, 0), rows, NULL, body)};
 }

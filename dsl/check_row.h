@@ -4,22 +4,23 @@
 
 #include "dsl/checker.h"
 
-static inline const struct expr *node_int(const struct place *place, struct span span, int64_t value) {
+static inline const struct expr *node_int(const struct place *place, struct span span,
+                                          int64_t value) {
     return expr_int(place->root->graph, span, value);
 }
 
 static inline const struct expr *node1(const struct place *place, struct span span, enum op op,
-                                const struct expr *a) {
+                                       const struct expr *a) {
     return expr_make(place->root->graph, span, op, &a);
 }
 
 static inline const struct expr *node2(const struct place *place, struct span span, enum op op,
-                                const struct expr *a, const struct expr *b) {
+                                       const struct expr *a, const struct expr *b) {
     return expr_make(place->root->graph, span, op, (const struct expr *[]){a, b});
 }
 
 static inline const struct expr *node_leaf(const struct place *place, struct span span, enum op op,
-                               enum type type, int index) {
+                                           enum type type, int index) {
     return expr_ref(place->root->graph, span, op, type, (uint16_t)index, 0, NULL, 0);
 }
 
