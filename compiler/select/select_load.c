@@ -1,5 +1,5 @@
-// Elements of stages, and rows of q, k and stages of rows, as they lie in memory. What does not exist
-// is read from a row of zeros.
+// Elements of stages, and rows of q, k and stages of rows, as they lie in memory. What does not
+// exist is read from a row of zeros.
 
 #include "compiler/select/select_walk.h"
 
@@ -91,7 +91,7 @@ static LLVMValueRef tensor_base(struct select_walk *w, const struct expr *node) 
     LLVMValueRef inside =
         LLVMBuildAnd(b, in_range(w, head, heads), in_range(w, token, rows), "exists");
     select_walk_keep(w, &w->stride[node->id],
-         either(w, inside, FIELD(dim_stride, unit->i64), llvm_int(unit->i64, 0)));
+                     either(w, inside, FIELD(dim_stride, unit->i64), llvm_int(unit->i64, 0)));
     return either(w, inside, llvm_byte_offset(unit, FIELD(data, unit->ptr), at), w->zero_row);
 #undef FIELD
 }
@@ -113,7 +113,8 @@ LLVMValueRef select_row_base(struct select_walk *w, const struct expr *node) {
     LLVMValueRef *place = &w->base[node->id];
     if (*place)
         return *place;
-    return select_walk_keep(w, place, node->op == OP_TENSOR ? tensor_base(w, node) : stage_base(w, node));
+    return select_walk_keep(w, place,
+                            node->op == OP_TENSOR ? tensor_base(w, node) : stage_base(w, node));
 }
 
 static LLVMValueRef widened(struct select_walk *w, LLVMValueRef raw) {
