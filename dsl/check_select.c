@@ -180,8 +180,8 @@ static bool is_word(const struct ast *node, const char *word) {
 
 static bool wrong_mode(const struct place *place, const struct ast *mode) {
     complain(place, mode->span,
-             "what is selected is top(n), mass(p), mass(p, exclusive), above(t) or "
-             "bands(level: share, ..., rest: level)");
+             "what is selected is top(n), mass(p), mass(p, exclusive), above(t), "
+             "bands(level: share, ..., rest: level) or mass_bands(...)");
     return false;
 }
 
@@ -231,7 +231,8 @@ static bool read_mode(const struct place *place, const struct ast *mode,
     const char *name = mode->name.text;
     const struct ast *first = count ? mode->as.list->first->value : NULL;
     const struct ast *second = count > 1 ? mode->as.list->first->next->value : NULL;
-    if (count && strcmp(name, "bands") == 0)
+    out->inclusive = strcmp(name, "mass_bands") == 0;
+    if (count && (out->inclusive || strcmp(name, "bands") == 0))
         return read_bands(place, mode, out);
     bool mass = strcmp(name, "mass") == 0, top = strcmp(name, "top") == 0;
     bool edge = second && (is_word(second, "inclusive") || is_word(second, "exclusive"));
