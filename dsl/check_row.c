@@ -5,7 +5,7 @@
 //
 //   dot(a, b)                           DIM_SUM(a * b)
 //   mean x in a .. b : k[kv_head, x]    SUM_OVER(a, b, 1, TENSOR(kv_head, x)) / (b - a)
-//   mean(q, 64)[h, b]                   an element of a stage of its own (check_pool.c)
+//   mean(q, 64)[h, b]                   an element of a stage of its own (check_pooled.c)
 
 #include "dsl/check_row.h"
 

@@ -1,4 +1,5 @@
-// Inside of stage `check`: what check_row.c, check_pool.c, check_stage.c and check_select.c share.
+// Inside of stage `check`: what check_row.c, check_pooled.c, check_stage.c and check_select.c
+// share.
 #ifndef HEDDLE_DSL_CHECK_ROW_H
 #define HEDDLE_DSL_CHECK_ROW_H
 

@@ -10,7 +10,7 @@
 //   check_declare.c    parameters, inputs, maps, constants
 //   check_use.c        `use P(...)`
 //   check_row.c        rows and reductions, of stages
-//   check_pool.c       pooled rows, and the names of rows
+//   check_pooled.c       pooled rows, and the names of rows
 //   check_stage.c      stages
 //   check_select.c     selections
 //   load.c             bytes of files
@@ -392,7 +392,7 @@ void declare_stage(struct unit *unit, const struct ast_stmt *stmt);
 // What only stages and selections may hold.
 struct operand lower_reduce(const struct place *place, const struct ast *node);
 struct operand lower_reduce_of(const struct place *place, const struct ast *node);
-struct operand lower_pool(const struct place *place, const struct ast *node);
+struct operand lower_pooled(const struct place *place, const struct ast *node);
 bool stage_name(const struct place *place, const struct ast *node, struct operand *out);
 bool stage_member(const struct place *place, int side, int axis, struct operand *out);
 bool stage_call(const struct place *place, const struct ast *node, struct operand *out);

@@ -168,7 +168,7 @@ static struct operand fixed_row(const struct place *place, const struct ast *nod
 }
 
 // mean(q, 64)[head, b], last(q, 64)[head, r], sample(k, 64, 1)[head, b]
-struct operand lower_pool(const struct place *place, const struct ast *node) {
+struct operand lower_pooled(const struct place *place, const struct ast *node) {
     const struct ast *call = node->as.args[0], *index = node->as.args[1];
     const char *word = call->name.text;
     uint32_t count = call->as.list ? call->as.list->count : 0;
