@@ -12,7 +12,9 @@
 //   check_use.c        `use P(...)`
 //   check_branch.c     `branch`, `merge`
 //   check_level.c      `pool`, `keep ... at`, `add`: sources of several resolutions
-//   check_stage.c      stages: rows, reductions, pooling
+//   check_row.c        rows and reductions, of stages
+//   check_pooled.c     pooled rows, and the names of rows
+//   check_stage.c      stages
 //   check_select.c     selections
 //   load.c             bytes of files
 //
@@ -425,7 +427,7 @@ void declare_stage(struct unit *unit, const struct ast_stmt *stmt);
 // What only stages and selections may hold.
 struct operand lower_reduce(const struct place *place, const struct ast *node);
 struct operand lower_reduce_of(const struct place *place, const struct ast *node);
-struct operand lower_pool(const struct place *place, const struct ast *node);
+struct operand lower_pooled(const struct place *place, const struct ast *node);
 bool stage_name(const struct place *place, const struct ast *node, struct operand *out);
 bool stage_member(const struct place *place, int side, int axis, struct operand *out);
 bool stage_call(const struct place *place, const struct ast *node, struct operand *out);
