@@ -220,9 +220,10 @@ static const char *factors_text(const struct sources *s) {
 }
 
 // A selection's bands say what levels there are.
-static bool bands_are_factors(struct sources *s, const struct level *level) {
+static bool bands_are_factors(struct sources *s, const struct level *level, const struct expr *at) {
     const struct pattern *pattern = s->unit->place.root->pattern;
-    const struct expr *at = level->factor;
+    if (at->op == OP_SELECT_I)
+        return bands_are_factors(s, level, at->args[1]) && bands_are_factors(s, level, at->args[2]);
     const struct pattern_derived *chosen =
         at->op == OP_INPUT ? pattern->inputs[at->payload.ref.index].derived : NULL;
     for (int i = 0; chosen && i < chosen->band_count; i++) {
@@ -247,7 +248,7 @@ static bool level_is_sound(struct sources *s, const struct level *level) {
         remark(place, s->pool->span, "the factors are here");
         return false;
     }
-    if (!bands_are_factors(s, level))
+    if (!bands_are_factors(s, level, at))
         return false;
     const struct expr *changing = pool_off_grid(graph_of(s), at, s->pool->block);
     if (!changing)

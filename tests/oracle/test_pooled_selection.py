@@ -37,9 +37,26 @@ def band_counts(n, bands):
     return counts
 
 
-def judge_levels(scores, chosen, bands):
+def sum_counts(importance, bands):
+    """The same in mode thresholdbound: levels end one rank after those that hold no more than a share."""
+    held = np.cumsum(np.sort(importance)[::-1]) / importance.sum()
+    start, counts, n = 0, [], len(held)
+    for level, share, multiple in bands:
+        below = int((held <= share + 1e-6).sum())
+        end = min(below + 1 if below else start, n)
+        if level == 1:
+            end = max(end, min(6 * n // 100 + 1, n))
+        length = max(0, end - start)
+        if multiple > 1 and length:
+            up = -(-length // multiple) * multiple
+            length = up if start + up <= n else (n - start) // multiple * multiple
+        counts.append(length)
+        start += length
+    return counts
+
+
+def judge_levels(scores, chosen, bands, counts):
     """Each level has its count of blocks, and none is scored above one of a level before it."""
-    counts = band_counts(len(scores), bands)
     before, near = [], selections.near(np.asarray(scores, float))
     for (level, *_), count in zip(bands, counts):
         here = scores[chosen == level]
@@ -54,9 +71,11 @@ def judge_levels(scores, chosen, bands):
 def pyramid_select(c, tables):
     bands = [(level, c.param(name, share), multiple) for level, name, share, multiple in LEVELS]
     q, k = c.means(c.q, 128), c.means(c.k, 128)
-    level = tables["level"]
+    level = tables["sums" if c.param("threshold_bound", 0) else "ranks"]
     for I in range(c.first // 128, len(q)):
-        judge_levels(k @ q[I], level[I], bands)
+        scores = selections.softmax(k @ q[I] * c.scale)
+        judge_levels(scores, tables["ranks"][I], bands, band_counts(len(scores), bands))
+        judge_levels(scores, tables["sums"][I], bands, sum_counts(scores, bands))
     i, j = selections.positions(c)
     return pooled.levels(level[i // 128, j // 128], (1, 2, 4, 8))
 
@@ -91,7 +110,8 @@ ALL = {"pyramid_select": pyramid_select, "llsa": llsa, "pooled_branch": pooled_b
 def params_of(name, rng):
     if name == "pyramid_select":
         ends = np.sort(rng.uniform(0, 1, 4)).round(2)
-        return {f"hi{level}": float(end) for (level, *_), end in zip(LEVELS, ends)}
+        return {"threshold_bound": upto(rng, 0, 1),
+                **{f"hi{level}": float(end) for (level, *_), end in zip(LEVELS, ends)}}
     if name == "llsa":
         return dict(top1=upto(rng, 1, 9), top2=upto(rng, 1, 4))
     return dict(gap=one_of(rng, 30, 15, 7), budget=upto(rng, 1, 6))
@@ -110,7 +130,7 @@ def make_case(name, index, seed):
 
 def tables_of(name, raw, batch, b, head):
     """Lists of elements; levels as they are."""
-    return {key: (table[b, head] if batch > 1 else table[head]) if key == "level"
+    return {key: (table[b, head] if batch > 1 else table[head]) if key in ("ranks", "sums")
             else test_selection.lists_of(table, batch, b, head) for key, table in raw.items()}
 
 
@@ -141,15 +161,16 @@ HAND = """pattern hand {{
     pool   8 by 1, 2, 4, 8;
     input  real importance[blocks(i, 8)];
     select level[head, blocks(i, 8)] as (h, b) =
-        bands({bands}, rest: 0) of kb in 0 .. ceildiv(size(i), 8) ranked by importance[kb];
+        {bands}, rest: 0) of kb in 0 .. ceildiv(size(i), 8) ranked by importance[kb];
     keep   at level[head, q.i / 8, k.i / 8];
 }}
 """
 IMPORTANCE = [.02, .30, .05, .01, .20, .03, .15, .04, .08, .12]
 BY_HAND = {
-    "P1 at blocks of 128": ("1: 0.10, 2: 0.15, 4: 0.15, 8: 0.35 step 2", "0100808000"),
-    "P1 at blocks of 64": ("1: 0.10, 2: 0.15, 4: 0.15, 8: 0.35 step 4", "0100808088"),
-    "P3 at blocks of 32": ("1: 0.05, 2: 0.15 step 2, 4: 0.25 step 4, 8: 0.5 step 8", "8288288888"),
+    "P1 at blocks of 128": ("bands(1: 0.10, 2: 0.15, 4: 0.15, 8: 0.35 step 2", "0100808000"),
+    "P1 at blocks of 64": ("bands(1: 0.10, 2: 0.15, 4: 0.15, 8: 0.35 step 4", "0100808088"),
+    "P2": ("mass_bands(1: 0.4, 2: 0.5, 4: 0.6, 8: 0.8 step 2", "0100102088"),
+    "P3 at blocks of 32": ("bands(1: 0.05, 2: 0.15 step 2, 4: 0.25 step 4, 8: 0.5 step 8", "8288288888"),
 }
 
 
