@@ -323,14 +323,15 @@ struct heddle_tensors {
 //
 // HEDDLE_BAD_ARGUMENT: a missing, misaligned or unfit tensor, a stream on the CPU.
 // HEDDLE_DEVICE_ERROR: the driver refused the launch (also for a failure of earlier work).
-// HEDDLE_OUT_OF_MEMORY: on the CPU, also for the means of k and v that a pattern with `pool` reads,
-// which every run makes and gives back. HEDDLE_INTERNAL.
+// HEDDLE_OUT_OF_MEMORY. HEDDLE_INTERNAL.
 enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                               void *stream);
 
 // What a run writes besides its results: queue and tensor maps on a GPU, the threads' scratch on
-// the CPU. A plan has one such memory of its own. A run that brings another may be in flight at the
-// same time as others of its plan, and be called from another thread.
+// the CPU, and there the means of k and v that a pattern with `pool` reads. A plan has one such
+// memory of its own. A run that brings another may be in flight at the same time as others of its
+// plan, and be called from another thread. (On the CPU, runs that select take turns. On a GPU, a
+// plan of a pattern with `pool` takes no other: its means are the plan's.)
 enum { HEDDLE_WORKSPACE_ALIGNMENT = 128 }; // bytes
 
 struct heddle_run_options {
