@@ -173,6 +173,14 @@ static int plan_on_device(struct explain *explain) {
     return status;
 }
 
+// The boxes that suit what was selected.
+static int choose_again(struct plan *plan) {
+    struct error error = {0};
+    if (!pattern_selects(plan->program->pattern) || plan_choose_again(plan, &error) == HEDDLE_OK)
+        return EXIT_DONE;
+    return fail(&error);
+}
+
 static int work_out(struct explain *explain, const char *file) {
     struct problem *problem = &explain->problem;
     struct problem_shape shape;
@@ -188,6 +196,8 @@ static int work_out(struct explain *explain, const char *file) {
         status = problem_plan(problem, &explain->args, true, &explain->plan);
     if (status == EXIT_DONE)
         status = selected_run(&explain->selected, explain->plan);
+    if (status == EXIT_DONE)
+        status = choose_again(explain->plan);
     if (status == EXIT_DONE && problem_plans_on_device(&explain->args))
         status = plan_on_device(explain);
     if (status == EXIT_DONE)

@@ -9,9 +9,11 @@
 //             pattern + dtype + dim -> LLVM IR: attention  compiler/cpu/cpu_kernel.h
 //             the same + tile shapes, for a GPU            compiler/sm90/sm90_kernel.h
 //             facts + compiled C, for a GPU: planner       compiler/planner/planner_ptx.h
+//             pattern + dtype + dim -> LLVM IR: selection  compiler/select/select_emit.h
 //   codegen   LLVM IR -> machine code                      compiler/llvm/llvm_unit.h
 //   plan      code + problem -> bound arguments, lists     runtime/plan.h
 //   launch    plan + tensors -> output                     runtime/launch.h
+//             before it: stages, selections, lists again   runtime/selection.h
 //
 // Each stage needs only what stands before it. Everything up to codegen of the planner
 // happens once, in program_create; attention kernels are made when a plan first asks for their

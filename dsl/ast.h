@@ -37,7 +37,7 @@ enum ast_kind {
     AST_USE,        // use P(name = expr)
     AST_REDUCE,     // sum x in S : E
     AST_REDUCE_OF,  // sum r of A, sum along diagonals of A
-    AST_POOL,       // mean(q, 64)[head, b]: args[0] the call, args[1] an AST_INDEX
+    AST_POOLED,     // mean(q, 64)[head, b]: args[0] the call, args[1] an AST_INDEX
     AST_BAND        // 8: 0.35 step 2, of a selection's bands: args factor, share, step or NULL
 };
 

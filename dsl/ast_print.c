@@ -143,7 +143,7 @@ static void print_leaf(const struct ast *node, struct strbuf *out) {
     case AST_SET:
         print_call(node, "{", "}", out);
         break;
-    case AST_POOL:
+    case AST_POOLED:
         print_call(node->as.args[0], "(", ")", out);
         strbuf_puts(out, "[");
         print_list(node->as.args[1]->as.list, "", out);

@@ -429,8 +429,8 @@ static struct operand lower_kind(const struct place *place, const struct ast *no
         return lower_reduce(place, node);
     case AST_REDUCE_OF:
         return lower_reduce_of(place, node);
-    case AST_POOL:
-        return lower_pool(place, node);
+    case AST_POOLED:
+        return lower_pooled(place, node);
     case AST_BAND:
         break;
     }

@@ -4,18 +4,9 @@
 // the same variable, so that compiled code, the reference and the planner's tables know integers
 // and conditions only.
 
-#include "dsl/checker.h"
+#include "dsl/check_row.h"
 
 #include <string.h>
-
-static const struct expr *integer(const struct place *place, struct span span, int64_t value) {
-    return expr_int(place->root->graph, span, value);
-}
-
-static const struct expr *make2(const struct place *place, struct span span, enum op op,
-                                const struct expr *a, const struct expr *b) {
-    return expr_make(place->root->graph, span, op, (const struct expr *[]){a, b});
-}
 
 // children(S, n): x with x / n in S.
 struct operand lower_children(const struct place *place, const struct ast *node) {
@@ -57,7 +48,7 @@ struct reach {
 };
 
 static void reach_below(const struct place *place, struct reach *reach, const struct expr *below) {
-    reach->below = reach->below ? make2(place, below->span, OP_MAX, reach->below, below) : below;
+    reach->below = reach->below ? node2(place, below->span, OP_MAX, reach->below, below) : below;
 }
 
 static void reach_width(struct reach *reach, uint16_t input, const struct expr *factor) {
@@ -72,17 +63,17 @@ static void reach_width(struct reach *reach, uint16_t input, const struct expr *
 
 static void reach_set(const struct place *place, struct reach *reach, const struct set *set,
                       const struct expr *factor) {
-    const struct expr *one = integer(place, set->span, 1);
+    const struct expr *one = node_int(place, set->span, 1);
     switch (set->kind) {
     case SET_RANGE:
         reach_below(place, reach,
-                    factor ? make2(place, set->span, OP_MUL, set->end, factor) : set->end);
+                    factor ? node2(place, set->span, OP_MUL, set->end, factor) : set->end);
         break;
     case SET_LIST:
         for (uint32_t i = 0; i < set->count; i++) {
-            const struct expr *below = make2(place, set->span, OP_ADD, set->elements[i], one);
+            const struct expr *below = node2(place, set->span, OP_ADD, set->elements[i], one);
             reach_below(place, reach,
-                        factor ? make2(place, set->span, OP_MUL, below, factor) : below);
+                        factor ? node2(place, set->span, OP_MUL, below, factor) : below);
         }
         break;
     case SET_INPUT:
@@ -98,7 +89,7 @@ static void reach_set(const struct place *place, struct reach *reach, const stru
         break;
     case SET_CHILDREN:
         reach_set(place, reach, set->left,
-                  factor ? make2(place, set->span, OP_MUL, factor, set->step) : set->step);
+                  factor ? node2(place, set->span, OP_MUL, factor, set->step) : set->step);
         break;
     case SET_POW2:
         reach->unknown = true;
@@ -126,7 +117,7 @@ static const struct set *read_set(const struct place *place, const struct ast *n
 
 static const struct expr *and_also(const struct place *place, const struct expr *a,
                                    const struct expr *b) {
-    return a ? make2(place, b->span, OP_AND, a, b) : b;
+    return a ? node2(place, b->span, OP_AND, a, b) : b;
 }
 
 // The set as a range, and a condition where that is not all. `inside` knows the variable.
@@ -137,7 +128,7 @@ static bool read_candidates(const struct place *inside, const struct place *outs
     if (!set)
         return false;
     bool plain = set->kind == SET_RANGE && !set->step;
-    out->begin = set->kind == SET_RANGE ? set->begin : integer(outside, set->span, 0);
+    out->begin = set->kind == SET_RANGE ? set->begin : node_int(outside, set->span, 0);
     out->end = set->kind == SET_RANGE ? set->end : stage_token_count(outside, set->span);
     reach_set(outside, reach, set, NULL);
     if (decl->where) {
@@ -189,8 +180,8 @@ static bool is_word(const struct ast *node, const char *word) {
 
 static bool wrong_mode(const struct place *place, const struct ast *mode) {
     complain(place, mode->span,
-             "what is selected is top(n), mass(p), mass(p, exclusive), above(t) or "
-             "bands(level: share, ..., rest: level)");
+             "what is selected is top(n), mass(p), mass(p, exclusive), above(t), "
+             "bands(level: share, ..., rest: level) or mass_bands(...)");
     return false;
 }
 
@@ -240,7 +231,8 @@ static bool read_mode(const struct place *place, const struct ast *mode,
     const char *name = mode->name.text;
     const struct ast *first = count ? mode->as.list->first->value : NULL;
     const struct ast *second = count > 1 ? mode->as.list->first->next->value : NULL;
-    if (count && strcmp(name, "bands") == 0)
+    out->inclusive = strcmp(name, "mass_bands") == 0;
+    if (count && (out->inclusive || strcmp(name, "bands") == 0))
         return read_bands(place, mode, out);
     bool mass = strcmp(name, "mass") == 0, top = strcmp(name, "top") == 0;
     bool edge = second && (is_word(second, "inclusive") || is_word(second, "exclusive"));

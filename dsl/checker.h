@@ -11,8 +11,10 @@
 //   check_declare.c    parameters, inputs, maps, constants
 //   check_use.c        `use P(...)`
 //   check_branch.c     `branch`, `merge`
-//   check_pool.c       `pool`, `keep ... at`, `add`: sources of several resolutions
-//   check_stage.c      stages: rows, reductions, pooling
+//   check_level.c      `pool`, `keep ... at`, `add`: sources of several resolutions
+//   check_row.c        rows and reductions, of stages
+//   check_pooled.c     pooled rows, and the names of rows
+//   check_stage.c      stages
 //   check_select.c     selections
 //   load.c             bytes of files
 //
@@ -340,7 +342,7 @@ struct unit {
     int keep_count, keep_room;
     bool keep_failed; // a keep was poison
     const struct expr *score_value;
-    struct pooling *pooling;          // check_pool.c; NULL: no statement of it so far
+    struct pooling *pooling;          // check_level.c; NULL: no statement of it so far
     struct branching *branching;      // check_branch.c; the same
     int branch;                       // whose sources the statements make
     const struct expr *branch_weight; // or NULL
@@ -357,7 +359,7 @@ void check_pattern(struct checker *checker, struct pattern_decl *decl);
 bool require_uniform(const struct place *place, const struct expr *value, struct span span,
                      uint8_t allowed, const char *what);
 
-// ---- check_pool.c ----------------------------------------------------------------------------
+// ---- check_level.c ---------------------------------------------------------------------------
 
 void read_pool(struct unit *unit, const struct ast_stmt *stmt);
 // keep P at F, add P at F
@@ -425,7 +427,7 @@ void declare_stage(struct unit *unit, const struct ast_stmt *stmt);
 // What only stages and selections may hold.
 struct operand lower_reduce(const struct place *place, const struct ast *node);
 struct operand lower_reduce_of(const struct place *place, const struct ast *node);
-struct operand lower_pool(const struct place *place, const struct ast *node);
+struct operand lower_pooled(const struct place *place, const struct ast *node);
 bool stage_name(const struct place *place, const struct ast *node, struct operand *out);
 bool stage_member(const struct place *place, int side, int axis, struct operand *out);
 bool stage_call(const struct place *place, const struct ast *node, struct operand *out);

@@ -18,6 +18,7 @@ void expr_walk_init(struct expr_walk *walk, struct arena *arena, const struct ex
     walk->boxes = ARENA_ARRAY(arena, struct box, graph->count);
     walk->point_known = ARENA_ARRAY(arena, uint8_t, graph->count);
     walk->box_known = ARENA_ARRAY(arena, uint8_t, graph->count);
+    walk->forgotten = ARENA_ARRAY(arena, uint32_t, graph->count);
 }
 
 void expr_walk_preset(struct expr_walk *walk, const struct expr *node, aval value) {
@@ -59,14 +60,21 @@ static void hoist(struct expr_walk *walk, const struct expr *node, uint16_t vari
         hoist(walk, node->args[i], variable, meaning);
 }
 
+// Parts of what is not known (a quantifier inside has forgotten it) may be.
+static void forget_below(struct expr_walk *walk, const struct expr *node, uint16_t variable,
+                         enum meaning meaning) {
+    if (!(node->vars & variable) || walk->forgotten[node->id] == walk->forgetting)
+        return;
+    walk->forgotten[node->id] = walk->forgetting;
+    (meaning == POINT ? walk->point_known : walk->box_known)[node->id] = 0;
+    for (int i = 0; i < node->arity; i++)
+        forget_below(walk, node->args[i], variable, meaning);
+}
+
 static void forget(struct expr_walk *walk, const struct expr *node, uint16_t variable,
                    enum meaning meaning) {
-    uint8_t *known = meaning == POINT ? walk->point_known : walk->box_known;
-    if (!(node->vars & variable) || !known[node->id])
-        return;
-    known[node->id] = 0;
-    for (int i = 0; i < node->arity; i++)
-        forget(walk, node->args[i], variable, meaning);
+    walk->forgetting++;
+    forget_below(walk, node, variable, meaning);
 }
 
 struct quantifier {

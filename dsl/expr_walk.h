@@ -21,6 +21,8 @@ struct expr_walk {
     aval *points;
     struct box *boxes;
     uint8_t *point_known, *box_known;
+    uint32_t *forgotten,
+        forgetting; // by node id: the last pass of forgetting that met it; this one
     aval vars[MAX_VARS];
 };
 

@@ -584,7 +584,7 @@ primary:
   | NAME '(' exprs ')' '[' exprs ']' {
         struct ast *call = named(parser, @1, AST_CALL, $1, @1, $3);
         struct ast *index = named(parser, @5, AST_INDEX, $1, @1, $6);
-        $$ = operation(parser, @$, AST_POOL, AST_NOT, call, index, NULL);
+        $$ = operation(parser, @$, AST_POOLED, AST_NOT, call, index, NULL);
     }
   | USE NAME '(' bindings ')'   { $$ = named(parser, @$, AST_USE, $2, @2, $4); }
   | '{' exprs '}'               { $$ = named(parser, @$, AST_SET, NULL, @1, $2); }

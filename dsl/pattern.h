@@ -82,9 +82,9 @@ struct pattern_derived {
     int variable;
     const struct expr *begin, *end; // what lies past the set's table is left out
     enum select_mode mode;
-    bool inclusive;                  // SELECT_MASS
-    const struct expr *amount;       // n (a real is rounded down), p, t (real); NULL for bands
-    const struct expr *forced;       // boolean over the variable, or NULL
+    bool inclusive;            // SELECT_MASS; of SELECT_BANDS: shares are of the sum of scores
+    const struct expr *amount; // n (a real is rounded down), p, t (real); NULL for bands
+    const struct expr *forced; // boolean over the variable, or NULL
     const struct expr *least, *most; // int, or NULL
     uint8_t together;                // bit n: lists that differ in index n only are ranked as one
     int band_count;                  // the last is the rest, without a share

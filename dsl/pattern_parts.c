@@ -163,7 +163,7 @@ static void level(struct pattern_codec *p, struct pattern_level *level) {
     level->span = pattern_span(p, level->span);
 }
 
-// This pattern as one of each source, as dsl/check_pool.c makes them.
+// This pattern as one of each source, as dsl/check_level.c makes them.
 static void make_views(struct pattern *pattern) {
     for (int i = 0; i < pattern->source_count; i++) {
         struct pattern *view = pattern->sources[i].view;

@@ -271,7 +271,8 @@ static void write_together(struct dump *dump, const struct pattern_input *input)
 static void write_selection(struct dump *dump, const struct pattern_input *input) {
     static const char *const modes[] = {"top", "mass", "above", "bands"};
     const struct pattern_derived *d = input->derived;
-    strbuf_printf(dump->out, "%s(", modes[d->mode]);
+    bool mass_bands = d->mode == SELECT_BANDS && d->inclusive;
+    strbuf_printf(dump->out, "%s%s(", mass_bands ? "mass_" : "", modes[d->mode]);
     if (d->mode == SELECT_BANDS)
         write_bands(dump, d);
     else

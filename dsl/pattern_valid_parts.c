@@ -67,7 +67,8 @@ static void check_levels(struct validity *v) {
         const struct pattern_level *level = &pattern->levels[i];
         expect(v,
                level->input < pattern->input_count && level->pool < pattern->pool_count &&
-                   pattern->inputs[level->input].type == TYPE_INT,
+                   pattern->inputs[level->input].type == TYPE_INT &&
+                   !pattern->inputs[level->input].derived,
                "a level is of no input or of no pool");
     }
 }

@@ -13,21 +13,26 @@ static const char *workspace_fault(const struct heddle_plan *plan,
         return options->workspace_bytes ? "heddle_run_with: a size, but no workspace" : NULL;
     if ((uintptr_t)options->workspace % HEDDLE_WORKSPACE_ALIGNMENT != 0)
         return "heddle_run_with: workspace is not aligned to HEDDLE_WORKSPACE_ALIGNMENT";
+    if (plan->gpu && plan->gpu->pool)
+        return "heddle_run_with: on a GPU the means that a pattern with 'pool' reads are the "
+               "plan's, "
+               "so it takes no workspace";
     if (options->workspace_bytes < (plan->gpu ? cuda_workspace_bytes(plan->gpu) : 1))
         return "heddle_run_with: workspace_bytes is less than heddle_plan_info says";
     return NULL;
 }
 
-// What a plan changes in a run is its own, so runs with workspaces need no turns on the CPU. On a
-// GPU the kernel's parameter is put together in the plan, until the driver has copied it.
+// Runs with workspaces need no turns on the CPU, but for what is selected, which is the plan's. On
+// a GPU the kernel's parameter is put together in the plan, until the driver has copied it.
 static enum heddle_status run_cpu(struct heddle_plan *plan, const struct heddle_tensors *tensors,
                                   const struct heddle_run_options *options, struct error *error) {
     struct thread_pool *pool = plan->context->pool;
     struct run_scratch given = {.data = options->workspace, .bytes = options->workspace_bytes};
-    if (given.data)
-        return plan_run(plan->plan, tensors, pool, &given, error);
+    struct run_scratch *scratch = given.data ? &given : &plan->scratch;
+    if (given.data && !pattern_selects(plan->plan->program->pattern))
+        return plan_run(plan->plan, tensors, pool, scratch, error);
     pthread_mutex_lock(&plan->mutex);
-    enum heddle_status status = plan_run(plan->plan, tensors, pool, &plan->scratch, error);
+    enum heddle_status status = plan_run(plan->plan, tensors, pool, scratch, error);
     pthread_mutex_unlock(&plan->mutex);
     return status;
 }

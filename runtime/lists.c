@@ -404,6 +404,16 @@ static bool fill_row(struct plan *plan, struct filling *fill, int64_t row) {
 static const struct abi_box NO_BOX = {{INT64_MIN / 4, INT64_MIN / 4, INT64_MIN / 4},
                                       {INT64_MAX / 4, INT64_MAX / 4, INT64_MAX / 4}};
 
+void lists_drop(struct plan *plan) {
+    free((void *)(uintptr_t)plan->launch.run_begin);
+    free((void *)(uintptr_t)plan->launch.runs);
+    free((void *)(uintptr_t)plan->launch.owns);
+    plan->launch.run_begin = NULL;
+    plan->launch.runs = NULL;
+    plan->launch.owns = NULL;
+    plan->counts = (struct plan_counts){0};
+}
+
 enum heddle_status lists_fill(struct plan *plan, struct error *error) {
     struct filling fill = {0};
     struct growing *lists = &fill.lists;

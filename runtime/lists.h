@@ -24,6 +24,8 @@ void lists_member(const struct plan *plan, int64_t row, int64_t *out_batch, int6
 // Heads and batches that share a row of lists.
 int64_t lists_members(const struct plan *plan, int64_t row);
 
+// Frees the lists and forgets their counts; lists_fill may make them again.
+void lists_drop(struct plan *plan);
 // Runs of every list, and plan->counts.
 enum heddle_status lists_fill(struct plan *plan, struct error *error);
 

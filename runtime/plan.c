@@ -195,12 +195,27 @@ enum heddle_status plan_make_lists(struct plan *plan, struct error *error) {
     return plan->launch.run_begin ? HEDDLE_OK : lists_fill(plan, error);
 }
 
+enum heddle_status plan_choose_again(struct plan *plan, struct error *error) {
+    jmp_buf escape;
+    if (setjmp(escape)) {
+        plan->arena.escape = NULL;
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the plan");
+    }
+    plan->arena.escape = &escape;
+    lists_drop(plan);
+    enum heddle_status status = choose(plan, error);
+    if (status == HEDDLE_OK)
+        status = lists_boxes(plan, error);
+    if (status == HEDDLE_OK)
+        status = lists_fill(plan, error);
+    plan->arena.escape = NULL;
+    return status;
+}
+
 void plan_destroy(struct plan *plan) {
     if (!plan)
         return;
-    free((void *)(uintptr_t)plan->launch.run_begin);
-    free((void *)(uintptr_t)plan->launch.runs);
-    free((void *)(uintptr_t)plan->launch.owns);
+    lists_drop(plan);
     arena_finish(&plan->arena);
     free(plan);
 }

@@ -104,6 +104,10 @@ enum heddle_status plan_make_lists(struct plan *plan, struct error *error);
 // Keys of a source of the pattern: groups, the last one as ragged as it may be.
 int64_t plan_source_keys(const struct plan *plan, int source);
 
+// Chooses the boxes again by what the pattern's arrays hold now, and makes the lists again: for
+// reports on selections, whose plan was made before they were.
+enum heddle_status plan_choose_again(struct plan *plan, struct error *error);
+
 // The item side's box `box` of head `head` in batch `batch`, as the compiled functions take it.
 struct abi_item plan_item(const struct plan *plan, int64_t batch, int64_t head, int64_t box);
 // The same with the keys of another source than the first on the list side.

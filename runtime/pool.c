@@ -27,6 +27,14 @@ static bool is_read(const struct pattern *pattern, int pool, int64_t factor) {
 // ---- jobs
 // -----------------------------------------------------------------------------------------
 
+// Many keys, so that what is worked out for a unit costs little, but no more than a cache holds:
+// its columns are read one after the other.
+static int64_t unit_keys(const struct pool_job *job) {
+    int64_t coarsest = job->level_count ? job->factor[job->level_count - 1] : 1;
+    int64_t groups = (INT64_C(1) << 13) / (coarsest * job->dim);
+    return coarsest * (groups > 1 ? groups : 1);
+}
+
 void pool_jobs(const struct plan *plan, const struct abi_tensor *k, const struct abi_tensor *v,
                int pool, struct pool_job jobs[2]) {
     const struct pattern *pattern = plan->program->pattern;
@@ -43,6 +51,7 @@ void pool_jobs(const struct plan *plan, const struct abi_tensor *k, const struct
             if (is_read(pattern, pool, factor))
                 jobs[i].factor[jobs[i].level_count++] = factor;
         }
+        jobs[i].unit_keys = unit_keys(&jobs[i]);
     }
 }
 
@@ -76,13 +85,6 @@ static void pool_units_of(void *context, int64_t begin, int64_t end, void *scrat
     for (int64_t unit = begin; unit < end; unit++)
         for (int64_t d = 0; d < job->dim; d += POOL_COLUMNS)
             pool_columns(job, unit, d);
-}
-
-// Chunks of some 64 KiB of K or V.
-static int64_t chunk_of(const struct pool_job *job) {
-    int64_t unit_elems = job->factor[job->level_count - 1] * job->dim;
-    int64_t units = (INT64_C(1) << 15) / unit_elems;
-    return units > 1 ? units : 1;
 }
 
 // ---- a launch -----------------------------------------------------------------------------------
@@ -121,7 +123,7 @@ void pool_run(const struct plan *plan, struct abi_launch *launch, struct thread_
         at = place_copies(plan, p, jobs, sources, at);
         for (int i = 0; i < 2 && jobs[i].level_count; i++) {
             const struct thread_loop loop = {.count = pool_units(&jobs[i], plan->batch),
-                                             .chunk = chunk_of(&jobs[i]),
+                                             .chunk = 1,
                                              .body = pool_units_of,
                                              .context = &jobs[i],
                                              .threads = thread_pool_threads(threads)};

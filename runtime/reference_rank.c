@@ -136,11 +136,28 @@ static bool sets_agree(const struct sorted *s, int64_t *differences, char *why, 
 
 // ---- bands ------------------------------------------------------------------------------------
 
-static void band_ends(const struct sorted *s, int64_t *end) {
+static double band_end(const struct sorted *s, int band, double factor) {
+    const struct rank_rule *rule = s->rule;
+    if (!rule->inclusive)
+        return floor(rule->share[band] * (double)s->count);
+    double end = mass_count(s, (rule->share[band] + 1e-6) * factor); // the next one, too
+    return end > 1 ? end : 0;
+}
+
+static double first_bounded(const struct rank_rule *rule, double count) {
+    if (rule->least >= 0 && count < rule->least)
+        count = rule->least;
+    return rule->most >= 0 && count > rule->most ? rule->most : count;
+}
+
+// Of shares of the sum, `factor` is how far rounding may move them.
+static void band_ends(const struct sorted *s, double factor, int64_t *end) {
     const struct rank_rule *rule = s->rule;
     int64_t begin = 0;
-    for (int b = 0; b < rule->band_count; b++) {
-        double reach = floor(rule->share[b] * (double)s->count);
+    for (int b = 0; b + 1 < rule->band_count; b++) {
+        double reach = band_end(s, b, factor);
+        if (b == 0)
+            reach = floor(first_bounded(rule, reach));
         end[b] = reach <= (double)begin      ? begin
                  : reach >= (double)s->count ? s->count
                                              : (int64_t)reach;
@@ -155,20 +172,29 @@ static void band_ends(const struct sorted *s, int64_t *end) {
     end[rule->band_count - 1] = s->count;
 }
 
+static int band_of(const int64_t *end, int64_t rank) {
+    int band = 0;
+    while (rank >= end[band])
+        band++;
+    return band;
+}
+
 static bool levels_agree(const struct sorted *s, int64_t *differences, char *why, size_t room) {
     const struct rank_rule *rule = s->rule;
-    int64_t end[MAX_BANDS];
-    int band = 0;
-    band_ends(s, end);
+    int64_t end[MAX_BANDS], low[MAX_BANDS], high[MAX_BANDS];
+    band_ends(s, 1, end);
+    band_ends(s, 1 - TOLERANCE, low);
+    band_ends(s, 1 + TOLERANCE, high);
     for (int64_t rank = 0; rank < s->count; rank++) {
         const struct rank_item *item = &rule->items[s->order[rank]];
-        while (rank >= end[band])
-            band++;
+        int band = band_of(end, rank);
         if (item->forced || item->chosen == rule->level[band])
             continue;
         ++*differences;
         bool near = near_after(s, item->score, end[band]) ||
-                    (band > 0 && near_before(s, item->score, end[band - 1]));
+                    (band > 0 && near_before(s, item->score, end[band - 1])) ||
+                    item->chosen == rule->level[band_of(low, rank)] ||
+                    item->chosen == rule->level[band_of(high, rank)];
         if (near)
             continue;
         snprintf(why, room, "element %" PRId64 " of rank %" PRId64 " has level %d, not %" PRId64,

@@ -12,7 +12,6 @@
 #include "runtime/run_tensors.h"
 #include "runtime/threads.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct chain {
@@ -229,17 +228,6 @@ static enum heddle_status prepare(struct chain *chain, const struct heddle_tenso
     return program_select(plan->program, &spec, &chain->code, error);
 }
 
-static enum heddle_status make_lists_again(struct plan *plan, struct error *error) {
-    free((void *)(uintptr_t)plan->launch.run_begin);
-    free((void *)(uintptr_t)plan->launch.runs);
-    free((void *)(uintptr_t)plan->launch.owns);
-    plan->launch.run_begin = NULL;
-    plan->launch.runs = NULL;
-    plan->launch.owns = NULL;
-    plan->counts = (struct plan_counts){0};
-    return lists_fill(plan, error);
-}
-
 enum heddle_status selection_run(struct plan *plan, const struct heddle_tensors *tensors,
                                  int threads, struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
@@ -250,5 +238,8 @@ enum heddle_status selection_run(struct plan *plan, const struct heddle_tensors 
     for (int i = 0; i < pattern->input_count && status == HEDDLE_OK; i++)
         if (pattern->inputs[i].derived)
             status = run_one(&chain, i, error);
-    return status == HEDDLE_OK ? make_lists_again(plan, error) : status;
+    if (status != HEDDLE_OK)
+        return status;
+    lists_drop(plan);
+    return lists_fill(plan, error);
 }

@@ -3,8 +3,10 @@
 #include "compiler/pool/pool_device.h"
 
 #include "compiler/planner/on_device.h"
-#include "compiler/pool/pool_rows.c"
 
+#include <stdbool.h>
+
+#define INLINE static inline __attribute__((always_inline))
 #define KERNEL __attribute__((nvptx_kernel)) void
 
 typedef uint32_t words __attribute__((vector_size(16)));
@@ -23,12 +25,30 @@ struct task {
     float sum[POOL_LEVELS][POOL_CHUNK];
 };
 
+INLINE int64_t ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
+INLINE uint32_t bfloat_of(float x) {
+    union {
+        float f;
+        uint32_t i;
+    } both = {.f = x};
+    if ((both.i & 0x7fffffffu) > 0x7f800000u)
+        return both.i >> 16 | 0x40u;
+    return (both.i + 0x7fff + (both.i >> 16 & 1)) >> 16;
+}
+
 INLINE float wide_of(enum heddle_dtype dtype, uint32_t word, int high) {
     union {
         uint16_t bits;
         _Float16 half;
-    } both = {.bits = (uint16_t)(high ? word >> 16 : word)};
-    return dtype == HEDDLE_F16 ? (float)both.half : float_of((uint32_t)both.bits << 16);
+    } half = {.bits = (uint16_t)(high ? word >> 16 : word)};
+    union {
+        uint32_t i;
+        float f;
+    } bfloat = {.i = (uint32_t)half.bits << 16};
+    return dtype == HEDDLE_F16 ? (float)half.half : bfloat.f;
 }
 
 INLINE uint32_t narrow(enum heddle_dtype dtype, float x) {
@@ -36,7 +56,7 @@ INLINE uint32_t narrow(enum heddle_dtype dtype, float x) {
         _Float16 half;
         uint16_t bits;
     } both = {.half = (_Float16)x};
-    return dtype == HEDDLE_F16 ? both.bits : float_to_bfloat(x);
+    return dtype == HEDDLE_F16 ? both.bits : bfloat_of(x);
 }
 
 INLINE void store_chunk(const struct task *t, enum heddle_dtype dtype, int level) {
@@ -88,16 +108,15 @@ INLINE void begin_groups(struct task *t, const struct pool_job *job, int most, i
 // Of jobs with at most `most` levels.
 INLINE void pool_chunk(const struct pool_job *job, enum heddle_dtype dtype, int most,
                        const struct pool_from *from, int64_t unit, int64_t d) {
-    int64_t coarsest = job->factor[job->level_count - 1], keys = job->keys;
-    int64_t units = ceil_div(keys, coarsest);
+    int64_t keys = job->keys, units = ceil_div(keys, job->unit_keys);
     struct task t = {.head_row = unit / units,
                      .d = d,
                      .keys = keys,
                      .row_elems = job->row_elems,
                      .levels = (int)job->level_count};
     int64_t batch = t.head_row / job->kv_heads, head = t.head_row % job->kv_heads;
-    int64_t begin = unit % units * coarsest;
-    int64_t end = begin + coarsest < keys ? begin + coarsest : keys;
+    int64_t begin = unit % units * job->unit_keys;
+    int64_t end = begin + job->unit_keys < keys ? begin + job->unit_keys : keys;
     const uint16_t *row = (const uint16_t *)from->data + batch * from->batch_stride +
                           head * from->head_stride + begin * from->token_stride + d;
     begin_groups(&t, job, most, begin);

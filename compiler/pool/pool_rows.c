@@ -1,67 +1,94 @@
 // Means of groups of rows. See pool_rows.h.
+//
+// Eight columns are one vector of the compiler's; what is not there, at the end of a row, is 0.
 
 #include "compiler/pool/pool_rows.h"
 
 #include <stdbool.h>
+#include <string.h>
 
 #define INLINE static inline __attribute__((always_inline))
 
-INLINE uint32_t bits_of(float x) {
-    union {
-        float f;
-        uint32_t i;
-    } both = {.f = x};
-    return both.i;
-}
-
-INLINE float float_of(uint32_t bits) {
-    union {
-        uint32_t i;
-        float f;
-    } both = {.i = bits};
-    return both.f;
-}
+typedef float floats __attribute__((vector_size(4 * POOL_COLUMNS)));
+typedef uint32_t words __attribute__((vector_size(4 * POOL_COLUMNS)));
+typedef uint16_t halves __attribute__((vector_size(2 * POOL_COLUMNS)));
 
 // ---- dtypes -------------------------------------------------------------------------------------
+//
+// Vectors go by address: by value they would depend on what the machine can pass.
+
+// `some` where mask is set, else `other`.
+INLINE void choose(const words *mask, const words *some, const words *other, words *out) {
+    *out = (*some & *mask) | (*other & ~*mask);
+}
 
 // The magnitude's bits, moved, are the value times 2^-112; infinity and NaN keep their exponent.
-INLINE float half_to_float(uint16_t half) {
-    uint32_t magnitude = half & 0x7fffu, moved = magnitude << 13;
-    uint32_t bits = magnitude < 0x7c00 ? bits_of(float_of(moved) * 0x1p112f) : moved | 0x7f800000u;
-    return float_of(bits | (half & 0x8000u) << 16);
+INLINE void halves_to_floats(const words *raw, floats *out) {
+    words magnitude = *raw & 0x7fff, moved = magnitude << 13, bits;
+    words finite = (words)(magnitude < 0x7c00);
+    words scaled = (words)((floats)moved * 0x1p112f), special = moved | 0x7f800000u;
+    choose(&finite, &scaled, &special, &bits);
+    *out = (floats)(bits | (*raw & 0x8000) << 16);
 }
 
-INLINE uint16_t float_to_half(float x) {
-    uint32_t bits = bits_of(x), size = bits & 0x7fffffffu;
-    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000u);
-    if (size >= 0x47800000u)
-        return (uint16_t)(sign | (size > 0x7f800000u ? 0x7e00u : 0x7c00u));
+INLINE void floats_to_halves(const floats *x, words *out) {
+    words bits = (words)*x, size = bits & 0x7fffffffu, sign = bits >> 16 & 0x8000u;
+    words is_nan = (words)(size > 0x7f800000u), nan = size * 0 + 0x7e00,
+          infinity = size * 0 + 0x7c00;
     // Adding 1/2 leaves a subnormal's ten bits, rounded, at the bottom of the mantissa.
-    uint32_t tiny = bits_of(float_of(size) + 0.5f) - 0x3f000000u;
-    uint32_t odd = size >> 13 & 1;
-    uint32_t normal = (size - 0x38000000u + 0xfff + odd) >> 13;
-    return (uint16_t)(sign | (size < 0x38800000u ? tiny : normal));
+    words tiny = (words)((floats)size + 0.5f) - 0x3f000000u;
+    words normal = (size - 0x38000000u + 0xfff + (size >> 13 & 1)) >> 13;
+    words large = (words)(size >= 0x47800000u), small = (words)(size < 0x38800000u), result;
+    choose(&is_nan, &nan, &infinity, &nan);
+    choose(&small, &tiny, &normal, &result);
+    choose(&large, &nan, &result, &result);
+    *out = result | sign;
 }
 
-INLINE uint16_t float_to_bfloat(float x) {
-    uint32_t bits = bits_of(x);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40u);
-    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+INLINE void floats_to_bfloats(const floats *x, words *out) {
+    words bits = (words)*x, is_nan = (words)((bits & 0x7fffffffu) > 0x7f800000u);
+    words quiet = bits >> 16 | 0x40u, rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    choose(&is_nan, &quiet, &rounded, out);
 }
 
-INLINE float load(enum heddle_dtype dtype, const void *data, int64_t index) {
-    if (dtype == HEDDLE_F32)
-        return ((const float *)data)[index];
-    uint16_t raw = ((const uint16_t *)data)[index];
-    return dtype == HEDDLE_F16 ? half_to_float(raw) : float_of((uint32_t)raw << 16);
-}
-
-INLINE void store(enum heddle_dtype dtype, void *data, int64_t index, float x) {
-    if (dtype == HEDDLE_F32)
-        ((float *)data)[index] = x;
+// Elements 0 .. width of a row that begins at `index`, `stride` apart.
+INLINE void load(enum heddle_dtype dtype, const void *data, int64_t index, int64_t stride,
+                 int64_t width, floats *out) {
+    halves raw = {0};
+    *out = (floats){0};
+    if (dtype == HEDDLE_F32) {
+        const float *from = (const float *)data + index;
+        if (stride == 1 && width == POOL_COLUMNS)
+            memcpy(out, from, sizeof *out);
+        for (int64_t i = 0; i < width && (stride != 1 || width != POOL_COLUMNS); i++)
+            (*out)[i] = from[i * stride];
+        return;
+    }
+    const uint16_t *from = (const uint16_t *)data + index;
+    if (stride == 1 && width == POOL_COLUMNS)
+        memcpy(&raw, from, sizeof raw);
+    for (int64_t i = 0; i < width && (stride != 1 || width != POOL_COLUMNS); i++)
+        raw[i] = from[i * stride];
+    words wide = __builtin_convertvector(raw, words);
+    if (dtype == HEDDLE_F16)
+        halves_to_floats(&wide, out);
     else
-        ((uint16_t *)data)[index] = dtype == HEDDLE_F16 ? float_to_half(x) : float_to_bfloat(x);
+        *out = (floats)(wide << 16);
+}
+
+INLINE void store(enum heddle_dtype dtype, void *data, int64_t index, int64_t width,
+                  const floats *x) {
+    words bits;
+    if (dtype == HEDDLE_F32) {
+        memcpy((float *)data + index, x, (size_t)width * sizeof(float));
+        return;
+    }
+    if (dtype == HEDDLE_F16)
+        floats_to_halves(x, &bits);
+    else
+        floats_to_bfloats(x, &bits);
+    halves raw = __builtin_convertvector(bits, halves);
+    memcpy((uint16_t *)data + index, &raw, (size_t)width * sizeof(uint16_t));
 }
 
 // ---- one unit -----------------------------------------------------------------------------------
@@ -72,72 +99,95 @@ INLINE int64_t ceil_div(int64_t a, int64_t b) {
 
 struct columns { // of one unit
     const struct pool_job *job;
-    int64_t head_row, d, width;           // batch * kv_heads + kv_head
-    float sum[POOL_LEVELS][POOL_COLUMNS]; // of the groups begun
+    floats sum[POOL_LEVELS];    // of the groups begun
+    int64_t left[POOL_LEVELS];  // finer groups that the group begun still lacks
+    int64_t begin[POOL_LEVELS]; // its first key
+    int64_t at[POOL_LEVELS];    // where its mean goes: first column
 };
 
-INLINE void store_mean(const struct columns *c, enum heddle_dtype dtype, int64_t level,
-                       int64_t group) {
-    const struct pool_job *job = c->job;
-    int64_t factor = job->factor[level], groups = ceil_div(job->keys, factor);
-    int64_t begin = group * factor, end = begin + factor < job->keys ? begin + factor : job->keys;
-    int64_t at = (c->head_row * groups + group) * job->row_elems + c->d;
-    float keys = (float)(end - begin);
-    for (int64_t i = 0; i < c->width; i++)
-        store(dtype, job->to[level], at + i, c->sum[level][i] / keys);
+// Stores the mean of the group begun, which ends before key `end`, and begins the next. `width` is
+// POOL_COLUMNS but at the end of a row, and then known to the compiler.
+INLINE void finish_group(struct columns *c, enum heddle_dtype dtype, int64_t level, int64_t end,
+                         int64_t width) {
+    floats mean = c->sum[level] / (float)(end - c->begin[level]);
+    store(dtype, c->job->to[level], c->at[level], width, &mean);
+    c->begin[level] = end;
+    c->at[level] += c->job->row_elems;
 }
 
-// After key `key`, the last of the unit if `last`: groups that end here, from the finest on.
-INLINE void finish_groups(struct columns *c, enum heddle_dtype dtype, int64_t key, bool last) {
-    const struct pool_job *job = c->job;
-    for (int64_t level = 0; level < job->level_count; level++) {
-        if ((key + 1) % job->factor[level] != 0 && !last)
-            return;
-        store_mean(c, dtype, level, key / job->factor[level]);
-        for (int64_t i = 0; i < c->width; i++) {
-            if (level + 1 < job->level_count)
-                c->sum[level + 1][i] += c->sum[level][i];
-            c->sum[level][i] = 0.0f;
-        }
-    }
+// Adds a finished group to the one around it. True where that is finished too.
+INLINE bool add_group(struct columns *c, int64_t level, bool last) {
+    c->sum[level + 1] += c->sum[level];
+    c->sum[level] = (floats){0};
+    return --c->left[level + 1] == 0 || last;
 }
 
 INLINE void add_rows(struct columns *c, enum heddle_dtype dtype, int64_t base, int64_t begin,
-                     int64_t end) {
+                     int64_t end, int64_t width) {
     const struct abi_tensor *from = &c->job->from;
     for (int64_t key = begin; key < end; key++) {
-        int64_t row = base + key * from->token_stride;
-        if (from->dim_stride == 1)
-            for (int64_t i = 0; i < c->width; i++)
-                c->sum[0][i] += load(dtype, from->data, row + i);
-        else
-            for (int64_t i = 0; i < c->width; i++)
-                c->sum[0][i] += load(dtype, from->data, row + i * from->dim_stride);
-        finish_groups(c, dtype, key, key + 1 == end);
+        floats row;
+        load(dtype, from->data, base + key * from->token_stride, from->dim_stride, width, &row);
+        c->sum[0] += row;
     }
 }
 
-INLINE void unit_columns(const struct pool_job *job, enum heddle_dtype dtype, int64_t unit,
-                         int64_t d) {
-    int64_t coarsest = job->factor[job->level_count - 1], units = ceil_div(job->keys, coarsest);
-    struct columns c = {.job = job, .head_row = unit / units, .d = d};
-    int64_t batch = c.head_row / job->kv_heads, head = c.head_row % job->kv_heads;
-    int64_t base =
-        batch * job->from.batch_stride + head * job->from.head_stride + d * job->from.dim_stride;
-    int64_t begin = unit % units * coarsest;
-    int64_t end = begin + coarsest < job->keys ? begin + coarsest : job->keys;
-    c.width = job->dim - d < POOL_COLUMNS ? job->dim - d : POOL_COLUMNS;
-    for (int64_t level = 0; level < job->level_count; level++)
-        for (int i = 0; i < POOL_COLUMNS; i++)
-            c.sum[level][i] = 0.0f;
-    add_rows(&c, dtype, base, begin, end);
+INLINE int64_t finer_groups(const struct pool_job *job, int64_t level) {
+    return level ? job->factor[level] / job->factor[level - 1] : 1;
+}
+
+INLINE void unit_rows(struct columns *c, enum heddle_dtype dtype, int64_t levels, int64_t base,
+                      int64_t end, int64_t width) {
+    const struct pool_job *job = c->job;
+    int64_t finest = job->factor[0];
+    for (int64_t key = c->begin[0]; key < end; key += finest) {
+        int64_t stop = key + finest < end ? key + finest : end;
+        bool finished = true;
+        add_rows(c, dtype, base, key, stop, width);
+        finish_group(c, dtype, 0, stop, width);
+        for (int64_t level = 0; level + 1 < levels; level++) {
+            finished = finished && add_group(c, level, stop == end);
+            if (!finished)
+                continue;
+            finish_group(c, dtype, level + 1, stop, width);
+            c->left[level + 1] = finer_groups(job, level + 1);
+        }
+        if (finished)
+            c->sum[levels - 1] = (floats){0};
+    }
+}
+
+INLINE void unit_columns(const struct pool_job *job, enum heddle_dtype dtype, int64_t levels,
+                         int64_t unit, int64_t d, int64_t width) {
+    int64_t units = ceil_div(job->keys, job->unit_keys);
+    int64_t head_row = unit / units, begin = unit % units * job->unit_keys;
+    int64_t base = head_row / job->kv_heads * job->from.batch_stride +
+                   head_row % job->kv_heads * job->from.head_stride + d * job->from.dim_stride;
+    struct columns c = {.job = job};
+    for (int64_t level = 0; level < levels; level++) {
+        int64_t factor = job->factor[level], groups = ceil_div(job->keys, factor);
+        c.sum[level] = (floats){0};
+        c.left[level] = finer_groups(job, level);
+        c.begin[level] = begin;
+        c.at[level] = (head_row * groups + begin / factor) * job->row_elems + d;
+    }
+    int64_t end = begin + job->unit_keys < job->keys ? begin + job->unit_keys : job->keys;
+    unit_rows(&c, dtype, levels, base, end, width);
+}
+
+INLINE void any_columns(const struct pool_job *job, enum heddle_dtype dtype, int64_t unit,
+                        int64_t d) {
+    if (job->dim - d >= POOL_COLUMNS)
+        unit_columns(job, dtype, job->level_count, unit, d, POOL_COLUMNS);
+    else
+        unit_columns(job, dtype, job->level_count, unit, d, job->dim - d);
 }
 
 void pool_columns(const struct pool_job *job, int64_t unit, int64_t d) {
     if (job->dtype == HEDDLE_F32)
-        unit_columns(job, HEDDLE_F32, unit, d);
+        any_columns(job, HEDDLE_F32, unit, d);
     else if (job->dtype == HEDDLE_F16)
-        unit_columns(job, HEDDLE_F16, unit, d);
+        any_columns(job, HEDDLE_F16, unit, d);
     else
-        unit_columns(job, HEDDLE_BF16, unit, d);
+        any_columns(job, HEDDLE_BF16, unit, d);
 }

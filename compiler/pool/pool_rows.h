@@ -4,15 +4,16 @@
 // finest, of its rows, in order: floats, so the same bits on every machine. The mean is the sum
 // over how many rows there are, rounded to the dtype (nearest, ties to even).
 //
-// Plain C without allocation or library calls, for one worker at a time: a thread of this machine
-// takes units, a thread of a GPU could take a unit's columns. Workers share nothing.
+// Plain C without allocation or library calls. A worker takes a few columns of a unit, which it
+// shares with nobody: a thread of this machine one after the other, each thread of a GPU its own
+// (pool_device.c).
 #ifndef HEDDLE_COMPILER_POOL_POOL_ROWS_H
 #define HEDDLE_COMPILER_POOL_POOL_ROWS_H
 
 #include "compiler/abi.h"
 #include "compiler/base/dtype.h"
 
-enum { POOL_LEVELS = 8, POOL_COLUMNS = 16 };
+enum { POOL_LEVELS = 8, POOL_COLUMNS = 8 };
 
 struct pool_job {
     struct abi_tensor from; // [batch, kv_heads, keys, dim], any strides
@@ -23,12 +24,12 @@ struct pool_job {
     // [batch, kv_heads, ceildiv(keys, factor), dim], contiguous but for rows of `row_elems`.
     void *to[POOL_LEVELS];
     int64_t row_elems;
+    int64_t unit_keys; // a multiple of the last factor: keys of a head in one unit
 };
 
-// Units of a job: coarsest groups of all heads and batches.
+// Units of a job, of all heads and batches.
 static inline int64_t pool_units(const struct pool_job *job, int64_t batch) {
-    int64_t coarsest = job->factor[job->level_count - 1];
-    return batch * job->kv_heads * ((job->keys + coarsest - 1) / coarsest);
+    return batch * job->kv_heads * ((job->keys + job->unit_keys - 1) / job->unit_keys);
 }
 
 // Columns [d, d + POOL_COLUMNS), as far as they exist, of one unit.

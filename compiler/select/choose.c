@@ -110,40 +110,60 @@ static int64_t as_count(double x, int64_t most) {
     return !(x > 0.0) ? 0 : x >= (double)most ? most : (int64_t)x;
 }
 
+static int64_t bounded(const struct choose_job *job, int64_t count, int64_t all) {
+    if (job->amounts.least >= 0.0 && (double)count < job->amounts.least)
+        count = as_count(job->amounts.least, all);
+    if (job->amounts.most >= 0.0 && (double)count > job->amounts.most)
+        count = as_count(job->amounts.most, all);
+    return count > all ? all : count;
+}
+
 // How many are taken from the front of the ranking, of which `ahead` forced ones are no part.
 static int64_t taken(const struct choose_job *job, const struct ranking *r, int64_t ahead) {
     int64_t all = r->count + ahead;
     int64_t count = job->mode == CHOOSE_TOP    ? as_count(job->amounts.amount, all)
                     : job->mode == CHOOSE_MASS ? mass_count(job, r)
                                                : above_count(job, r);
-    if (job->amounts.least >= 0.0 && (double)count < job->amounts.least)
-        count = as_count(job->amounts.least, all);
-    if (job->amounts.most >= 0.0 && (double)count > job->amounts.most)
-        count = as_count(job->amounts.most, all);
-    count = count > all ? all : count;
+    count = bounded(job, count, all);
     return count > ahead ? count - ahead : 0;
 }
 
-void choose_bands(const struct choose_job *job, int64_t candidates, int64_t *begin) {
-    int64_t bands = job->band_count - 1;
+// One more than the ranks that hold no more than this share of the sum; 0 where none does.
+static int64_t mass_end(const struct ranking *r, const struct choose_job *job, double sum,
+                        double share) {
+    const double slack = 1e-6; // a share that is met exactly counts, whatever the sum's rounding
+    double so_far = 0.0;
+    int64_t count = 0;
+    while (count < r->count && (so_far += weight(job, r, count)) <= (share + slack) * sum)
+        count++;
+    return count > 0 ? count + 1 : 0;
+}
+
+// The ranks of band b are begin[b] .. begin[b + 1].
+static void find_bands(const struct choose_job *job, const struct ranking *r, int64_t *begin) {
+    int64_t bands = job->band_count - 1, all = r->count;
+    double sum = 0.0;
+    for (int64_t i = 0; i < all; i++)
+        sum += weight(job, r, i);
     begin[0] = 0;
     for (int64_t b = 0; b < bands; b++) {
-        int64_t end = as_count((double)candidates * job->amounts.share[b], candidates);
-        int64_t step = as_count(job->amounts.step[b], candidates > 0 ? candidates : 1);
+        int64_t end = job->inclusive ? mass_end(r, job, sum, job->amounts.share[b])
+                                     : as_count((double)all * job->amounts.share[b], all);
+        int64_t step = as_count(job->amounts.step[b], all > 0 ? all : 1);
+        end = b == 0 ? bounded(job, end, all) : end > all ? all : end;
         end = end < begin[b] ? begin[b] : end;
         if (step > 1 && end > begin[b]) {
             int64_t length = end - begin[b], up = (length + step - 1) / step * step;
-            end = begin[b] +
-                  (begin[b] + up > candidates ? (candidates - begin[b]) / step * step : up);
+            end = begin[b] + (begin[b] + up > all ? (all - begin[b]) / step * step : up);
         }
         begin[b + 1] = end;
     }
-    begin[bands + 1] = candidates;
+    begin[bands + 1] = all;
 }
 
 static void set_levels(const struct choose_job *job, const struct ranking *r) {
     int64_t begin[SELECT_BAND_ROOM + 1];
-    choose_bands(job, r->count, begin);
+    find_bands(job, r, begin);
     for (int64_t i = 0; i < job->count; i++)
         job->levels[i] = (int32_t)job->band_level[job->band_count - 1];
     for (int64_t b = 0; b < job->band_count; b++)

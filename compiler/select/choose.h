@@ -8,11 +8,13 @@
 //   mass(p)   as many as do not pass p of the candidates' sum (scores below 0 count as 0), and,
 //             inclusive, the one that does
 //   above(t)  those with a score over t
-//   bands     end[b] = share[b] of the candidates, rounded down; the length of a band is rounded up
-//             to a multiple of its step, or down where up would pass the end
+//   bands     end[b] = share[b] of the candidates, rounded down; or (inclusive) one more than hold
+//   no
+//             more than share[b] of their sum, and a millionth of it, if any do; the length of a
+//             band is rounded up to a multiple of its step, or down where up would pass the end
 //
-// `least` and `most` bound that number, `most` last. What is forced is always chosen, a candidate
-// or not; under bands it has the first level.
+// `least` and `most` bound that number (of bands: the length of the first), `most` last. What is
+// forced is always chosen, a candidate or not; under bands it has the first level.
 #ifndef HEDDLE_COMPILER_CHOOSE_H
 #define HEDDLE_COMPILER_CHOOSE_H
 
@@ -36,9 +38,5 @@ struct choose_job {
 // Bytes of scratch for so many scores; 8-byte aligned.
 int64_t choose_scratch_bytes(int64_t count);
 void choose(const struct choose_job *job, void *scratch);
-
-// The bands' ends: band b has the ranks begin[b] .. begin[b + 1] of `candidates`. begin has room
-// for band_count + 1.
-void choose_bands(const struct choose_job *job, int64_t candidates, int64_t *begin);
 
 #endif

@@ -10,6 +10,8 @@
 #include "compiler/select/select_abi.h"
 #include "compiler/select/select_emit.h"
 
+#include <stddef.h>
+
 struct select_walk {
     struct llvm_unit *unit;
     const struct pattern *pattern;
@@ -50,5 +52,21 @@ void select_walk_hoist(struct select_walk *walk, const struct expr *node, int va
 LLVMValueRef select_walk_value(struct select_walk *walk, const struct expr *node);
 // The elements at `at` of a row, or of what is the same for all dims, as floats.
 LLVMValueRef select_walk_row(struct select_walk *walk, const struct expr *node);
+
+// A field of the arguments.
+#define ARG(walk, member, type)                                                                    \
+    llvm_load_field((walk)->unit, (walk)->args, offsetof(struct select_args, member), type, #member)
+
+// Remembers a value at one of the places by node id. Returns it.
+LLVMValueRef select_walk_keep(struct select_walk *walk, LLVMValueRef *place, LLVMValueRef value);
+
+// ---- select_load.c ----
+// A row of q or k, or an element of a stage of rows.
+bool select_is_row_leaf(const struct expr *node);
+// Where such a row starts; what is there at `at`, as floats.
+LLVMValueRef select_row_base(struct select_walk *walk, const struct expr *node);
+LLVMValueRef select_load_row(struct select_walk *walk, const struct expr *node);
+// An element of a stage of values, a double.
+LLVMValueRef select_load_value(struct select_walk *walk, const struct expr *node);
 
 #endif

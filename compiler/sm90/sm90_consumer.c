@@ -208,6 +208,13 @@ static void for_each_view(struct sm90_emit *e, struct tile *tile, view_fn *body)
     }
 }
 
+static bool any_key_slots(const struct sm90_emit *e) {
+    bool any = !sm90_has_sources(e) && sm90_has_key_slots(e);
+    for (int s = 0; s < e->source_count; s++)
+        any |= sm90_has_key_slots(&e->views[s]);
+    return any;
+}
+
 static void prepare_view(struct sm90_emit *view, struct tile *tile) {
     if (tile->partial)
         sm90_fill_tile_intervals(view, &tile->item, &tile->place);
@@ -221,7 +228,8 @@ static void prepare(struct consumer *c, struct tile *tile) {
         return;
     tile->item.record = sm90_item_record(e, tile->items);
     tile->place = sm90_tile_read(e, tile->stage);
-    tile->copy = sm90_key_copy(e, tile->tiles);
+    if (any_key_slots(e))
+        tile->copy = sm90_key_copy(e, tile->tiles);
     if (sm90_has_sources(e)) {
         tile->ragged = real_from_lane0(e, load_record(e, tile->stage, SM90_TILE_RAGGED));
         tile->ragged_column =

@@ -239,6 +239,7 @@ bool sm90_is_costly(const struct expr *node, uint8_t *cost, const struct sm90_sp
 void sm90_fill_query_slots(struct sm90_emit *e, const struct sm90_item *item); // once per item
 void sm90_fill_tile_intervals(struct sm90_emit *e, const struct sm90_item *item,
                               const struct sm90_tile_place *at); // once per partial tile
+bool sm90_has_key_slots(const struct sm90_emit *e);              // of its own, not of its views
 // The copy of the key slots that tile number `count` uses.
 LLVMValueRef sm90_key_copy(struct sm90_emit *e, LLVMValueRef count);
 // By all threads of a warpgroup.

@@ -285,6 +285,10 @@ static LLVMValueRef consumer_group(struct sm90_emit *e) {
     return LLVMBuildLShr(e->b, sm90_add_const(e, sm90_thread(e), -128), sm90_i32(e, 7), "");
 }
 
+bool sm90_has_key_slots(const struct sm90_emit *e) {
+    return any_slot(e, true) || sm90_has_words(e);
+}
+
 LLVMValueRef sm90_key_copy(struct sm90_emit *e, LLVMValueRef count) {
     LLVMValueRef half = LLVMBuildAnd(e->b, count, sm90_i32(e, 1), "");
     return sm90_add(e, sm90_mul_const(e, consumer_group(e), 2), half);
@@ -293,7 +297,7 @@ LLVMValueRef sm90_key_copy(struct sm90_emit *e, LLVMValueRef count) {
 // Short axes go to warps of their own.
 void sm90_fill_key_slots(struct sm90_emit *e, const struct sm90_item *item,
                          const struct sm90_tile_place *at, LLVMValueRef copy) {
-    if (!any_slot(e, true) && !sm90_has_words(e))
+    if (!sm90_has_key_slots(e))
         return;
     LLVMValueRef thread = sm90_thread(e);
     int turn = 0;

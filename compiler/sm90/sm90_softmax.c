@@ -53,9 +53,9 @@ static void softmax_row(struct sm90_emit *e, struct sm90_softmax *softmax, LLVMV
     LLVMValueRef most = larger(e, old, here);
     LLVMValueRef none = LLVMBuildFCmp(b, LLVMRealOEQ, most, real(e, -INFINITY), "");
     LLVMValueRef use = LLVMBuildSelect(b, none, real(e, 0.0), most, "");
+    LLVMValueRef most_less_bias = bias ? LLVMBuildFSub(b, use, bias, "") : use;
     LLVMValueRef less =
-        bias ? LLVMBuildFSub(b, bias, use, "") : LLVMBuildFNeg(b, use, ""); // to each logit
-    less = scaled ? less : LLVMBuildFMul(b, less, scale, "");
+        LLVMBuildFNeg(b, scaled ? most_less_bias : LLVMBuildFMul(b, most_less_bias, scale, ""), "");
     LLVMValueRef moved = LLVMBuildFSub(b, old, use, "");
     LLVMValueRef rescale = power_of_two(e, scaled ? moved : LLVMBuildFMul(b, moved, scale, ""));
     LLVMValueRef sums[4] = {NULL};

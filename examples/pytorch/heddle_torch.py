@@ -121,8 +121,8 @@ def widest(tensor):
 
 
 def make_changing(q, k, spec, inputs):
-    """A plan whose inputs the GPU may change later, or None: an input set, whose lists are the host's,
-    or a pattern that is not defined for every value (it takes an input for an index, say)."""
+    """A plan whose inputs the GPU may change later, or None: the pattern is not defined for every value
+    (it takes an input for an index, say), or this heddle has no planner for GPUs."""
     refuse_capturing(q)
     try:
         plan = make_plan(q, k, spec, inputs, {name: widest(tensor) for name, tensor in inputs.items()})

@@ -55,7 +55,11 @@ static enum heddle_status place_pool(struct cuda_plan *c, int pool, struct sm90_
     pool_jobs(c->plan, &none, &none, pool, jobs);
     if (!jobs[0].level_count)
         return HEDDLE_OK;
-    jobs[0].row_elems = jobs[1].row_elems = row_elems(c->plan);
+    for (int i = 0; i < 2;
+         i++) { // as many units as there can be: a thread has a few of its columns
+        jobs[i].row_elems = row_elems(c->plan);
+        jobs[i].unit_keys = jobs[i].factor[jobs[i].level_count - 1];
+    }
     for (int64_t level = 0; level < jobs[0].level_count && status == HEDDLE_OK; level++)
         status = place_level(c, pool, jobs, level, sources, error);
     int number = c->pool->count++;

@@ -245,12 +245,13 @@ struct heddle_problem {
 // overflow, divisors), makes the work lists, and compiles the kernel when this pattern has none yet
 // for this dtype and dim. HEDDLE_PATTERN_ERROR: a `require` failed or an expression has no value
 // for this problem; the message names file, line, column and values. HEDDLE_LIMIT: among others,
-// fp32 on a GPU, and patterns that select from q and k there. HEDDLE_NO_COMPILER: the pattern is a
-// bundle's, which has no code for the problem's dtype and dim, on a GPU in any tile shapes; the
-// message lists what it has. HEDDLE_BAD_ARGUMENT, HEDDLE_OUT_OF_MEMORY, HEDDLE_DEVICE_ERROR,
-// HEDDLE_INTERNAL. On a GPU the call loads the kernel, uploads or makes the lists, and waits for
-// that. HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on the CPU, and a HEDDLE_DEVICE_ERROR where
-// heddle was built without a planner for GPUs (AUTO then takes the host's).
+// fp32 on a GPU, and there patterns that select from q and k or merge by gates. HEDDLE_NO_COMPILER:
+// the pattern is a bundle's, which has no code for the problem's dtype and dim, on a GPU in any
+// tile shapes; the message lists what it has. HEDDLE_BAD_ARGUMENT, HEDDLE_OUT_OF_MEMORY,
+// HEDDLE_DEVICE_ERROR, HEDDLE_INTERNAL. On a GPU the call loads the kernel, uploads or makes the
+// lists, and waits for that. HEDDLE_PLANNER_DEVICE is a HEDDLE_BAD_ARGUMENT on the CPU, and a
+// HEDDLE_DEVICE_ERROR where heddle was built without a planner for GPUs (AUTO then takes the
+// host's).
 //
 // With `tuned`, the call reads one small file in the folder `tuned` of $HEDDLE_CACHE_DIR, else of
 // $XDG_CACHE_HOME/heddle, else of ~/.cache/heddle. Pattern, sizes, dtype, parameters, shapes of
@@ -339,8 +340,10 @@ enum heddle_status heddle_run(struct heddle_plan *plan, const struct heddle_tens
                               void *stream);
 
 // What a run writes besides its results: queue and tensor maps on a GPU, the threads' scratch on
-// the CPU. A plan has one such memory of its own. A run that brings another may be in flight at the
-// same time as others of its plan, and be called from another thread.
+// the CPU, and there the means of k and v that a pattern with `pool` reads. A plan has one such
+// memory of its own. A run that brings another may be in flight at the same time as others of its
+// plan, and be called from another thread. (On the CPU, runs that select take turns. On a GPU, a
+// plan of a pattern with `pool` takes no other: its means are the plan's.)
 enum { HEDDLE_WORKSPACE_ALIGNMENT = 128 }; // bytes
 
 struct heddle_run_options {
@@ -386,7 +389,8 @@ enum heddle_status heddle_run_with(struct heddle_plan *plan, const struct heddle
 // nearest one inside; an element of a set that is no token, and not -1, is left out.
 //
 // HEDDLE_BAD_ARGUMENT: a plan of the host's lists, an unknown input, another shape or element,
-// memory of the host. HEDDLE_DEVICE_ERROR: the driver refused (also for a failure of earlier work).
+// memory of the host, or a set that a quantifier of the pattern runs over: its elements are the
+// plan's. HEDDLE_DEVICE_ERROR: the driver refused (also for a failure of earlier work).
 enum heddle_status heddle_replan(struct heddle_plan *plan, const struct heddle_input *inputs,
                                  int input_count, void *stream);
 

@@ -47,7 +47,7 @@ NOT_THE_SAME = ("code_made", "code_found", "plan_bytes")
 
 def test_every_pattern(cli):
     """Drawn, planned and verified: all that a plan needs of the pattern is in the bundle."""
-    names = sorted(masks.MASKS) + ["pyramid_static", "block_topk", "quest"]
+    names = sorted(masks.MASKS) + ["pyramid_static", "block_topk", "quest", "llsa"]
     for index, name in enumerate(names):
         rng = np.random.default_rng([7, index])
         problem = random_problem(name, rng, 200)

@@ -103,11 +103,13 @@ static void special_cases(const struct machine *machine, const struct args *args
     }
 }
 
-// Those that select from q and k: on the CPU only, and tested by tests/oracle/test_selection.py.
+// Those that select from q and k: on the CPU only, and tested by tests/oracle/test_selection.py and
+// test_pooled_selection.py.
 static bool selects(const char *pattern) {
     static const char *const names[] = {"vertical_slash_select", "block_topk", "quest",
                                         "flex_prefill",          "key_topk",   "sparsed",
-                                        "two_level_topk"};
+                                        "two_level_topk",        "llsa",       "pyramid_select",
+                                        "pooled_branch"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         if (strcmp(names[i], pattern) == 0)
             return true;

@@ -252,3 +252,23 @@ Test(refusals, who_stores) {
     }
     fake_host_close(&host);
 }
+
+// Selections are made on the CPU: a plan for the GPU says so, and leaves nothing behind.
+Test(refusals, patterns_that_select) {
+    struct heddle_context *context;
+    struct heddle_pattern *pattern;
+    struct heddle_plan *plan;
+    struct heddle_problem problem = HEDDLE_PROBLEM_INIT;
+    problem.sizes[0] = 1024;
+    problem.dtype = HEDDLE_BF16;
+    cr_assert_eq(fake_context(HEDDLE_TARGET_CUDA, &context), HEDDLE_OK);
+    cr_assert_eq(
+        heddle_pattern_load(context, HEDDLE_TEST_PATTERNS "/block_topk.heddle", NULL, &pattern),
+        HEDDLE_OK, "%s", heddle_last_error());
+    cr_expect_eq(heddle_plan_create(context, pattern, &problem, &plan), HEDDLE_LIMIT);
+    cr_expect_null(plan);
+    cr_expect_not_null(strstr(heddle_last_error(), "selects from q and k"), "%s",
+                       heddle_last_error());
+    heddle_pattern_destroy(pattern);
+    heddle_context_destroy(context);
+}

@@ -379,6 +379,30 @@ static void test_sets_taken(struct bed *bed) {
     heddle_plan_destroy(plan);
 }
 
+// The elements of a set that a quantifier runs over are the plan's; its other sets are not.
+static void test_elements_kept(struct bed *bed) {
+    static const char text[] =
+        "pattern counted {\n    axes i;\n    input set columns[head], diagonals[head];\n"
+        "    keep (any c in columns[head] : k.i in c .. c + 2) or q.i - k.i in "
+        "diagonals[head];\n}\n";
+    struct heddle_input inputs[MOST_INPUTS];
+    struct heddle_pattern *pattern = bed->pattern;
+    check_ok(bed,
+             heddle_pattern_parse(bed->machine.context, "counted.heddle", text, sizeof text - 1,
+                                  NULL, &bed->pattern),
+             "a pattern with a quantifier");
+    all_inputs(bed, true, inputs);
+    struct heddle_plan *plan = bed->pattern ? make_plan(bed, inputs, HEDDLE_PLANNER_AUTO) : NULL;
+    if (plan) {
+        check_ok(bed, heddle_replan(plan, inputs + 1, 1, NULL), "the other set");
+        check_refused(bed, heddle_replan(plan, inputs, 2, NULL),
+                      "a quantifier runs over input set 'columns'");
+    }
+    heddle_plan_destroy(plan);
+    heddle_pattern_destroy(bed->pattern);
+    bed->pattern = pattern;
+}
+
 static void test_cpu(struct bed *bed) {
     const struct heddle_context_options options = {.struct_bytes = sizeof options,
                                                    .target = HEDDLE_TARGET_CPU};
@@ -468,6 +492,7 @@ static void test_subject(struct bed *bed, const struct subject *subject, const c
             test_results(bed);
         if (subject->fill == fill_sets) {
             test_sets_taken(bed);
+            test_elements_kept(bed);
         } else {
             test_refusals(bed);
             test_cpu(bed);

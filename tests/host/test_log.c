@@ -196,9 +196,9 @@ Test(log, dumps) {
 Test(log, ranges) {
     struct heard heard;
     int cached;
-    setenv("NVTX_INJECTION64_PATH", "/a/profiler", 1);
+    setenv("NVTX_INJECTION64_PATH", HEDDLE_TEST_NVTX, 1);
     work(HEDDLE_LOG_DEFAULT, false, &heard, &cached);
-    void *library = dlopen("libnvToolsExt.so.1", RTLD_NOW | RTLD_NOLOAD);
+    void *library = dlopen(HEDDLE_TEST_NVTX, RTLD_NOW | RTLD_NOLOAD);
     cr_assert_not_null(library, "%s", dlerror());
     const char *(*taken)(void);
     void *symbol = dlsym(library, "fake_nvtx_text");

@@ -206,13 +206,11 @@ def sparsed(c):
 def flex_parts(c):
     B = c.param("block", 128)
     weights = c.strip(B)
-    vert, slash = weights.mean(axis=0), diagonal_sums(weights, c.n) / B
+    rows = min(B, len(c.q))                 # queries of the strip that there are
+    vert, slash = weights.sum(axis=0) / rows, diagonal_sums(weights, c.n) / rows
     pool = lambda x: np.array([x[b:b + B].sum() for b in range(0, c.n, B)])
-    strip = np.zeros((B, c.q.shape[1]))
-    have = c.rows(c.q, max(c.n - B, 0), c.n)
-    if len(have):
-        strip[B - len(have):] = have
-    estimate = softmax(c.means(c.k, B) @ strip.mean(axis=0) * c.scale)
+    strip = c.q[-rows:].mean(axis=0)
+    estimate = softmax(c.means(c.k, B) @ strip * c.scale)
     measured = pool(vert)
     middle = (estimate + measured) / 2
     part = lambda p: np.sum(p[p > 0] * np.log(p[p > 0] / middle[p > 0]))

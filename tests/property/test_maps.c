@@ -89,7 +89,7 @@ Test(maps, compiled_tables_are_what_is_written, .timeout = 300) {
 }
 
 // What cannot be proved to have a value is evaluated, and compiled all the same where it can.
-Test(maps, tables_with_divisors_that_are_zero_elsewhere) {
+Test(maps, tables_with_divisors_that_are_zero_elsewhere, .timeout = 300) {
     struct bed bed;
     cr_assert_eq(make(&bed,
                       "    map m[a in 0 .. 2000, b in 0 .. 50] = a > b and b % (a - b) == 1;\n"
@@ -106,7 +106,7 @@ static void refuses(const char *map, const char *wanted) {
     finish(&bed);
 }
 
-Test(maps, refuse_what_has_no_value_or_no_end, .timeout = 120) {
+Test(maps, refuse_what_has_no_value_or_no_end, .timeout = 300) {
     refuses("    map m[a in 0 .. 5000, b in 0 .. 50] = b % (a - 1) == 1;\n",
             "has no value at element 50");
     refuses("    map m[a in 0 .. n] = any e in 0 .. 1 << n / 17 : e * e == a - 1;\n",
@@ -117,7 +117,7 @@ Test(maps, refuse_what_has_no_value_or_no_end, .timeout = 120) {
 }
 
 // Turns are no matter where runs are counted.
-Test(maps, count_many_values) {
+Test(maps, count_many_values, .timeout = 300) {
     struct bed bed;
     cr_assert_eq(make(&bed,
                       "    map m[a in 0 .. 2000, b in 0 .. 1000] =\n"

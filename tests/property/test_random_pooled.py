@@ -20,6 +20,9 @@ from generate import random_case, random_pattern
 from runner import Runner, draw, first_difference, problem_flags, run
 from test_attention import compare
 
+# (seed, pattern) that once failed: 64 rules took minutes to compile; parts of two nested quantifiers
+# that a third one shares outlived their loops.
+FOUND = [(9, 1), (9, 27), (4, 20)]
 POOLS = ((8, (1, 2, 4)), (4, (1, 4)), (16, (1, 4, 16)), (6, (1, 3, 6)), (12, (1, 2, 6)), (5, (1, 5)),
          (32, (1, 8, 32)), (2, (1, 2)))
 
@@ -103,9 +106,10 @@ def main():
     args = parser.parse_args()
     print(f"test_random_pooled: {args.patterns} patterns, seed {args.seed}")
     tests = Runner(show=5)
-    indices = [args.only] if args.only is not None else range(args.patterns)
-    tests.parallel([(f"--only {i} --seed {args.seed}", lambda i=i: check(args.heddle, args.seed, i))
-                    for i in indices])
+    drawn = [(args.seed, args.only)] if args.only is not None else \
+        FOUND + [(args.seed, i) for i in range(args.patterns)]
+    tests.parallel([(f"--only {i} --seed {seed}", lambda of=(seed, i): check(args.heddle, *of))
+                    for seed, i in drawn])
     return tests.finish()
 
 

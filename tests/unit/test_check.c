@@ -265,7 +265,7 @@ Test(check, sixteen_mebibytes_of_anything) {
     limit(BEFORE "keep q.i < ", "a", 16 * MIB - 100, "; }", "at most 255 bytes");
     limit(BEFORE "keep true", " or true", 2 * MIB - 10, "; }", "too long");
     limit(BEFORE, "keep x y; ", MIB, "}", "expected ';'");
-    limit(BEFORE, "merge ", 2 * MIB, "}", "not in this version");
+    limit(BEFORE, "layer ", 2 * MIB, "}", "not in this version");
     limit("", "pattern p { axes i; keep true; } ", 100000, "", "declared twice");
 }
 

@@ -115,25 +115,29 @@ Test(choose, above_and_bounds) {
 }
 
 // Importances of ten blocks, and levels worked out by hand.
-static void expect_levels(int bands, const int64_t *level, const double *share, const double *step,
-                          const int32_t *expected) {
-    struct ranking r = {.job = {.mode = CHOOSE_BANDS, .count = 10, .band_count = bands + 1},
-                        .scores = {.02f, .30f, .05f, .01f, .20f, .03f, .15f, .04f, .08f, .12f}};
+static void expect_levels(bool mass, int bands, const int64_t *level, const double *share,
+                          const double *step, const int32_t *expected) {
+    struct ranking r = {
+        .job = {.mode = CHOOSE_BANDS, .count = 10, .band_count = bands + 1, .inclusive = mass},
+        .scores = {.02f, .30f, .05f, .01f, .20f, .03f, .15f, .04f, .08f, .12f}};
     memcpy(r.job.band_level, level, (size_t)bands * sizeof *level);
     memcpy(r.job.amounts.share, share, (size_t)bands * sizeof *share);
     memcpy(r.job.amounts.step, step, (size_t)bands * sizeof *step);
+    r.job.amounts.least = r.job.amounts.most = -1;
     run(&r);
     for (int i = 0; i < 10; i++)
         cr_expect_eq(r.levels[i], expected[i], "block %d: %d, not %d", i, r.levels[i], expected[i]);
 }
 
 Test(choose, rank_bands) {
-    expect_levels(3, (int64_t[]){1, 2, 8}, (double[]){.10, .15, .35}, (double[]){1, 1, 2},
+    expect_levels(false, 3, (int64_t[]){1, 2, 8}, (double[]){.10, .15, .35}, (double[]){1, 1, 2},
                   (int32_t[]){0, 1, 0, 0, 8, 0, 8, 0, 0, 0});
-    expect_levels(3, (int64_t[]){1, 2, 8}, (double[]){.10, .15, .35}, (double[]){1, 1, 4},
+    expect_levels(false, 3, (int64_t[]){1, 2, 8}, (double[]){.10, .15, .35}, (double[]){1, 1, 4},
                   (int32_t[]){0, 1, 0, 0, 8, 0, 8, 0, 8, 8});
-    expect_levels(4, (int64_t[]){1, 2, 4, 8}, (double[]){.05, .15, .25, .50},
+    expect_levels(false, 4, (int64_t[]){1, 2, 4, 8}, (double[]){.05, .15, .25, .50},
                   (double[]){1, 2, 4, 8}, (int32_t[]){8, 2, 8, 8, 2, 8, 8, 8, 8, 8});
+    expect_levels(true, 4, (int64_t[]){1, 2, 4, 8}, (double[]){.4, .5, .6, .8},
+                  (double[]){1, 1, 1, 2}, (int32_t[]){0, 1, 0, 0, 1, 0, 2, 0, 8, 8});
 }
 
 // ---- the reference's judgement ------------------------------------------------------------------

@@ -219,6 +219,26 @@ static const char *factors_text(const struct sources *s) {
     return text;
 }
 
+// A selection's bands say what levels there are.
+static bool bands_are_factors(struct sources *s, const struct level *level, const struct expr *at) {
+    const struct pattern *pattern = s->unit->place.root->pattern;
+    if (at->op == OP_SELECT_I)
+        return bands_are_factors(s, level, at->args[1]) && bands_are_factors(s, level, at->args[2]);
+    const struct pattern_derived *chosen =
+        at->op == OP_INPUT ? pattern->inputs[at->payload.ref.index].derived : NULL;
+    for (int i = 0; chosen && i < chosen->band_count; i++) {
+        int64_t value = chosen->band_level[i];
+        if (value == 0 || is_factor(s->pool, value))
+            continue;
+        complain(&s->unit->place, level->span,
+                 "a band of '%s' has level %lld, which is no factor of the 'pool': %s, or 0",
+                 pattern->inputs[at->payload.ref.index].name, (long long)value, factors_text(s));
+        remark(&s->unit->place, pattern->inputs[at->payload.ref.index].span, "it is chosen here");
+        return false;
+    }
+    return true;
+}
+
 static bool level_is_sound(struct sources *s, const struct level *level) {
     const struct place *place = &s->unit->place;
     const struct expr *at = level->factor;
@@ -228,6 +248,8 @@ static bool level_is_sound(struct sources *s, const struct level *level) {
         remark(place, s->pool->span, "the factors are here");
         return false;
     }
+    if (!bands_are_factors(s, level, at))
+        return false;
     const struct expr *changing = pool_off_grid(graph_of(s), at, s->pool->block);
     if (!changing)
         return true;
@@ -313,7 +335,8 @@ static void note_levels(struct sources *s) {
         memcpy(levels, pattern->levels, (size_t)pattern->level_count * sizeof *levels);
     pattern->levels = levels;
     for (int i = 0; i < s->pooling->level_count; i++)
-        if (s->pooling->levels[i].factor->op == OP_INPUT)
+        if (s->pooling->levels[i].factor->op == OP_INPUT &&
+            !pattern->inputs[s->pooling->levels[i].factor->payload.ref.index].derived)
             levels[pattern->level_count++] =
                 (struct pattern_level){s->pooling->levels[i].factor->payload.ref.index,
                                        s->pooling->number, s->pooling->levels[i].span};
