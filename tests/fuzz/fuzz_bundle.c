@@ -10,6 +10,7 @@
 #include "dsl/pattern_codec.h"
 #include "runtime/bind.h"
 #include "runtime/ranges.h"
+#include "runtime/sources.h"
 #include "tests/fuzz/fuzz_random.h"
 
 #include <stdio.h>
@@ -131,6 +132,8 @@ static void bind_all(struct program *program) {
             status = bind_arrays(&plan, &problem, &error);
         if (status == HEDDLE_OK)
             status = ranges_check(&plan, &error);
+        if (status == HEDDLE_OK)
+            status = sources_bind(&plan, &error);
         bound += status == HEDDLE_OK;
         for (int64_t key = 0; status == HEDDLE_OK && key < plan.keys; key++)
             plan_keeps(&plan, 0, 1, 0, key);
