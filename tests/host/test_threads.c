@@ -351,7 +351,7 @@ Test(threads, workspaces_that_do_not_fit) {
     } cases[] = {{NULL, 4096, "no workspace"},
                  {room + 64, info.workspace_bytes, "aligned"},
                  {room, 0, "less than"},
-                 {room, 1000, "for each thread"}};
+                 {room, 1000, "with one thread"}};
     for (int i = 0; i < 4; i++) {
         const struct heddle_run_options options = {sizeof options, cases[i].at, cases[i].bytes};
         cr_expect_eq(heddle_run_with(plan, &tensors, &options, NULL), HEDDLE_BAD_ARGUMENT);
