@@ -33,11 +33,18 @@ static bool has_tiles(void) {
            cpu_may_use_tiles();
 }
 
+// Of level 3, what older compilers' builtins have no names for.
+static bool has_small_ones(void) {
+    enum { MOVBE = 1 << 22, F16C = 1 << 29 }; // leaf 1, ecx
+    enum { LZCNT = 1 << 5 };                  // leaf 0x80000001, ecx
+    unsigned a, b, c, d, more;
+    return __get_cpuid(1, &a, &b, &c, &d) && (c & MOVBE) && (c & F16C) &&
+           __get_cpuid(0x80000001, &a, &b, &more, &d) && (more & LZCNT);
+}
+
 bool cpu_level_runs(int number) {
     bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
-              __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
-              __builtin_cpu_supports("f16c") && __builtin_cpu_supports("lzcnt") &&
-              __builtin_cpu_supports("movbe");
+              __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") && has_small_ones();
     bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
               __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
               __builtin_cpu_supports("avx512vl");
