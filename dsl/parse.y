@@ -205,7 +205,7 @@ static void later(struct parser *parser, struct span span, const char *word) {
     struct ast_decls decls;
     struct ast_stmt *stmt;
     struct ast_stmts stmts;
-    struct ast_derived derived;
+    struct ast_derived *derived; // a pointer: the parser's stack holds 8,000 of this union
 }
 
 %token END 0 "the end of the file"
@@ -318,7 +318,7 @@ statement:
   | SELECT NAME '[' derived_indices ']' as_names '=' mode OF NAME IN expr clauses ';' {
         $$ = derived(parser, STMT_SELECT, @1, $2, @2, $4, $6);
         struct ast_derived names = *$$->derived;
-        *$$->derived = $13;
+        *$$->derived = *$13;
         $$->derived->name = names.name;
         $$->derived->indices = names.indices;
         $$->derived->as = names.as;
@@ -459,18 +459,18 @@ band:
   ;
 
 clauses:
-    %empty                  { $$ = (struct ast_derived){.name = {NULL, @$}}; }
-  | clauses WHERE expr      { $$ = $1; clause(parser, &$$.where, $3, @2, "where"); }
-  | clauses RANKED BY expr  { $$ = $1; clause(parser, &$$.value, $4, @2, "ranked by"); }
+    %empty                  { $$ = ARENA_NEW(parser->arena, struct ast_derived); }
+  | clauses WHERE expr      { $$ = $1; clause(parser, &$$->where, $3, @2, "where"); }
+  | clauses RANKED BY expr  { $$ = $1; clause(parser, &$$->value, $4, @2, "ranked by"); }
   | clauses OVER '(' some_names ')' {
         $$ = $1;
-        if ($$.together)
+        if ($$->together)
             diag_error(parser->diags, @2, "'over' stands twice in this selection");
-        $$.together = $4;
+        $$->together = $4;
     }
-  | clauses ALWAYS expr     { $$ = $1; clause(parser, &$$.always, $3, @2, "always"); }
-  | clauses LEAST expr      { $$ = $1; clause(parser, &$$.least, $3, @2, "least"); }
-  | clauses MOST expr       { $$ = $1; clause(parser, &$$.most, $3, @2, "most"); }
+  | clauses ALWAYS expr     { $$ = $1; clause(parser, &$$->always, $3, @2, "always"); }
+  | clauses LEAST expr      { $$ = $1; clause(parser, &$$->least, $3, @2, "least"); }
+  | clauses MOST expr       { $$ = $1; clause(parser, &$$->most, $3, @2, "most"); }
   ;
 
 where:
