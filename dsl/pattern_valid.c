@@ -59,6 +59,23 @@ static void check_map(struct validity *v, const struct expr *node) {
     expect(v, v->pattern->maps[index].index_count == node->arity, "a map has other indices");
 }
 
+static bool is_of_stages(enum op op) {
+    switch (op) {
+    case OP_TENSOR:
+    case OP_STAGE:
+    case OP_DIM_SUM:
+    case OP_DIM:
+    case OP_QUERIES:
+    case OP_SCALE:
+    case OP_SUM_OVER:
+    case OP_MAX_OVER:
+    case OP_MIN_OVER:
+        return true;
+    default:
+        return false;
+    }
+}
+
 static void check_leaf(struct validity *v, const struct expr *node) {
     unsigned index = node->payload.ref.index;
     switch (node->op) {
@@ -83,14 +100,6 @@ static void check_leaf(struct validity *v, const struct expr *node) {
     case OP_STAGE:
         check_stage(v, node);
         break;
-    case OP_TENSOR:
-    case OP_DIM_SUM:
-    case OP_DIM:
-    case OP_QUERIES:
-    case OP_SCALE:
-    case OP_SUM_OVER:
-    case OP_MAX_OVER:
-    case OP_MIN_OVER:
     case OP_VAR:
     case OP_ANY:
     case OP_ALL:
@@ -105,24 +114,8 @@ static void check_leaf(struct validity *v, const struct expr *node) {
     case OP_SCORE:
         break;
     default: // among them the planner's own leaves
-        expect(v, op_table[node->op].eval != NULL, "an operation is no pattern's");
-    }
-}
-
-static bool is_of_stages(enum op op) {
-    switch (op) {
-    case OP_TENSOR:
-    case OP_STAGE:
-    case OP_DIM_SUM:
-    case OP_DIM:
-    case OP_QUERIES:
-    case OP_SCALE:
-    case OP_SUM_OVER:
-    case OP_MAX_OVER:
-    case OP_MIN_OVER:
-        return true;
-    default:
-        return false;
+        expect(v, op_table[node->op].eval != NULL || is_of_stages(node->op),
+               "an operation is no pattern's");
     }
 }
 

@@ -332,12 +332,16 @@ static struct box visit(struct ranges *r, const struct expr *node) {
     return out;
 }
 
+static void ranges_init(struct ranges *r, struct plan *plan, struct error *error) {
+    uint32_t count = plan->program->pattern->graph->count;
+    *r = (struct ranges){.plan = plan, .error = error, .clock = 1, .turns = 1, .keys = plan->keys};
+    alg_concrete_init(&r->alg);
+    r->boxes = ARENA_ARRAY(&plan->arena, struct box, count);
+    r->known = ARENA_ARRAY(&plan->arena, uint32_t, count);
+}
+
 static void visit_all(struct ranges *r) {
     const struct pattern *pattern = r->plan->program->pattern;
-    alg_concrete_init(&r->alg);
-    r->clock = 1;
-    r->boxes = ARENA_ARRAY(&r->plan->arena, struct box, pattern->graph->count);
-    r->known = ARENA_ARRAY(&r->plan->arena, uint32_t, pattern->graph->count);
     for (int s = pattern_source_count(pattern) - 1; s >= 0; s--) {
         r->keys = plan_source_keys(r->plan, s);
         memset(r->known, 0, pattern->graph->count * sizeof *r->known);
@@ -350,30 +354,25 @@ static void visit_all(struct ranges *r) {
 }
 
 int64_t ranges_set_width(struct plan *plan, int input) {
+    const struct pattern *pattern = plan->program->pattern;
     struct error ignored = {0};
-    struct ranges r = {
-        .plan = plan, .error = &ignored, .turns = 1, .sized = input + 1, .greatest = -1};
+    struct ranges r;
     int64_t turns = plan->turns;
-    for (int i = 0; i < plan->program->pattern->input_count; i++)
-        if (!pattern_is_given(
-                &plan->program->pattern->inputs[i])) // how many turns is not known yet
+    for (int i = 0; i < pattern->input_count; i++)
+        if (!pattern_is_given(&pattern->inputs[i])) // how many turns is not known yet
             return plan->keys;
+    ranges_init(&r, plan, &ignored);
+    r.sized = input + 1;
+    r.greatest = -1;
     visit_all(&r);
     plan->turns = turns;
+    error_finish(&ignored);
     if (r.failed || r.greatest >= plan->keys)
         return plan->keys;
     return r.greatest < 0 ? 1 : r.greatest + 1;
 }
 
 // ---- stages and selections --------------------------------------------------------------------
-
-static void ranges_init(struct ranges *r, struct plan *plan, struct error *error) {
-    uint32_t count = plan->program->pattern->graph->count;
-    *r = (struct ranges){.plan = plan, .error = error, .clock = 1, .turns = 1, .keys = plan->keys};
-    alg_concrete_init(&r->alg);
-    r->boxes = ARENA_ARRAY(&plan->arena, struct box, count);
-    r->known = ARENA_ARRAY(&plan->arena, uint32_t, count);
-}
 
 static void set_index_boxes(struct ranges *r, const struct pattern_derived *derived,
                             const struct abi_array *array) {
@@ -415,8 +414,7 @@ enum heddle_status ranges_check(struct plan *plan, struct error *error) {
     struct ranges r;
     ranges_init(&r, plan, error);
     check_derived(&r);
-    bool failed = r.failed;
-    r = (struct ranges){.plan = plan, .error = error, .turns = 1, .failed = failed};
+    r.any_turns = r.wide = false;
     visit_all(&r);
     plan->launch.narrow = !r.wide;
     return r.failed ? HEDDLE_PATTERN_ERROR : HEDDLE_OK;

@@ -1,5 +1,6 @@
 #include "runtime/sources.h"
 
+#include "compiler/planner/array_range.h"
 #include "runtime/bind.h"
 
 #include <inttypes.h>
@@ -52,8 +53,7 @@ static enum heddle_status bind_bias(struct plan *plan, int source, float *out,
     return HEDDLE_OK;
 }
 
-// ---- levels that are inputs
-// -----------------------------------------------------------------------
+// ---- levels that are inputs ---------------------------------------------------------------------
 
 static bool is_level(const struct pattern_pool *pool, int64_t value) {
     bool found = value == 0;
@@ -67,10 +67,7 @@ static enum heddle_status check_levels(struct plan *plan, const struct pattern_l
     const struct pattern *pattern = plan->program->pattern;
     const struct abi_array *array = &plan->launch.env.arrays[level->input];
     const struct pattern_pool *pool = &pattern->pools[level->pool];
-    int64_t count = 1;
-    for (int i = 0; i < ABI_INDICES; i++)
-        count *= array->extent[i];
-    for (int64_t i = 0; i < count; i++) {
+    for (int64_t i = 0; i < array_groups(array, 0); i++) {
         int64_t value = ((const int32_t *)array->data)[i];
         if (is_level(pool, value))
             continue;

@@ -12,8 +12,8 @@
 void array_range(const struct abi_array *array, int64_t element, const int64_t *lo,
                  const int64_t *hi, struct abi_range *out);
 
-// Level `level` >= 1 of the pyramid: whether there is one, its pairs, and one of them from the
-// level below (`out` is the level's first pair).
+// Level `level` >= 1 of the pyramid: whether there is one, its pairs (of level 0: the elements),
+// and one of them from the level below (`out` is the level's first pair).
 bool array_has_level(const struct abi_array *array, int level);
 int64_t array_groups(const struct abi_array *array, int level);
 void array_build_group(const struct abi_array *array, int64_t element, int level, int64_t group,

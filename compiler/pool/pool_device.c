@@ -25,10 +25,6 @@ struct task {
     float sum[POOL_LEVELS][POOL_CHUNK];
 };
 
-INLINE int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 INLINE uint32_t bfloat_of(float x) {
     union {
         float f;
@@ -61,7 +57,7 @@ INLINE uint32_t narrow(enum heddle_dtype dtype, float x) {
 
 INLINE void store_chunk(const struct task *t, enum heddle_dtype dtype, int level) {
     int64_t factor = t->factor[level], group = t->group[level];
-    int64_t groups = ceil_div(t->keys, factor), end = (group + 1) * factor;
+    int64_t groups = pool_ceil_div(t->keys, factor), end = (group + 1) * factor;
     float keys = (float)((end < t->keys ? end : t->keys) - group * factor);
     words out;
     UNROLL for (int i = 0; i < POOL_CHUNK / 2; i++) out[i] =
@@ -108,7 +104,7 @@ INLINE void begin_groups(struct task *t, const struct pool_job *job, int most, i
 // Of jobs with at most `most` levels.
 INLINE void pool_chunk(const struct pool_job *job, enum heddle_dtype dtype, int most,
                        const struct pool_from *from, int64_t unit, int64_t d) {
-    int64_t keys = job->keys, units = ceil_div(keys, job->unit_keys);
+    int64_t keys = job->keys, units = pool_ceil_div(keys, job->unit_keys);
     struct task t = {.head_row = unit / units,
                      .d = d,
                      .keys = keys,
@@ -132,7 +128,7 @@ INLINE void pool_chunk(const struct pool_job *job, enum heddle_dtype dtype, int 
 }
 
 INLINE void pool(const struct pool_job *job, int most, const struct pool_from *from) {
-    int64_t chunks = ceil_div(job->dim, POOL_CHUNK);
+    int64_t chunks = pool_ceil_div(job->dim, POOL_CHUNK);
     int64_t thread = (int64_t)device_block() * device_threads() + device_thread();
     if (thread >= pool_units(job, job->batch) * chunks)
         return;

@@ -93,10 +93,6 @@ INLINE void store(enum heddle_dtype dtype, void *data, int64_t index, int64_t wi
 
 // ---- one unit -----------------------------------------------------------------------------------
 
-INLINE int64_t ceil_div(int64_t a, int64_t b) {
-    return (a + b - 1) / b;
-}
-
 struct columns { // of one unit
     const struct pool_job *job;
     floats sum[POOL_LEVELS];    // of the groups begun
@@ -159,13 +155,13 @@ INLINE void unit_rows(struct columns *c, enum heddle_dtype dtype, int64_t levels
 
 INLINE void unit_columns(const struct pool_job *job, enum heddle_dtype dtype, int64_t levels,
                          int64_t unit, int64_t d, int64_t width) {
-    int64_t units = ceil_div(job->keys, job->unit_keys);
+    int64_t units = pool_ceil_div(job->keys, job->unit_keys);
     int64_t head_row = unit / units, begin = unit % units * job->unit_keys;
     int64_t base = head_row / job->kv_heads * job->from.batch_stride +
                    head_row % job->kv_heads * job->from.head_stride + d * job->from.dim_stride;
     struct columns c = {.job = job};
     for (int64_t level = 0; level < levels; level++) {
-        int64_t factor = job->factor[level], groups = ceil_div(job->keys, factor);
+        int64_t factor = job->factor[level], groups = pool_ceil_div(job->keys, factor);
         c.sum[level] = (floats){0};
         c.left[level] = finer_groups(job, level);
         c.begin[level] = begin;

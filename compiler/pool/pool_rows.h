@@ -27,9 +27,13 @@ struct pool_job {
     int64_t unit_keys; // a multiple of the last factor: keys of a head in one unit
 };
 
+static inline int64_t pool_ceil_div(int64_t a, int64_t b) {
+    return (a + b - 1) / b;
+}
+
 // Units of a job, of all heads and batches.
 static inline int64_t pool_units(const struct pool_job *job, int64_t batch) {
-    return batch * job->kv_heads * ((job->keys + job->unit_keys - 1) / job->unit_keys);
+    return batch * job->kv_heads * pool_ceil_div(job->keys, job->unit_keys);
 }
 
 // Columns [d, d + POOL_COLUMNS), as far as they exist, of one unit.

@@ -189,8 +189,7 @@ static LLVMValueRef issue_output(struct consumer *c, LLVMValueRef count, LLVMVal
 }
 
 static LLVMValueRef is_source(struct sm90_emit *e, const struct tile *tile, int source) {
-    LLVMValueRef number = LLVMBuildLShr(e->b, tile->flags, sm90_i32(e, SM90_FLAG_SOURCE), "");
-    number = LLVMBuildAnd(e->b, number, sm90_i32(e, MAX_SOURCES - 1), "");
+    LLVMValueRef number = sm90_source_of(e, tile->flags);
     return LLVMBuildICmp(e->b, LLVMIntEQ, number, sm90_i32(e, source), "");
 }
 

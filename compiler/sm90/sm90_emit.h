@@ -76,6 +76,8 @@ struct sm90_emit {
 static inline bool sm90_has_sources(const struct sm90_emit *e) {
     return e->source_count > 0;
 }
+// The number of the source that a tile's flags hold (sm90_producer.c).
+LLVMValueRef sm90_source_of(struct sm90_emit *e, LLVMValueRef flags);
 
 // ---- small steps (sm90_asm.c) -------------------------------------------------------------------
 

@@ -56,12 +56,12 @@ void sm90_copy_tile(struct sm90_emit *e, LLVMValueRef to, LLVMValueRef map, int 
 
 // ---- sources ------------------------------------------------------------------------------------
 
-// What is known of a source is read again for each tile and use, as runs are.
-static LLVMValueRef source_of_flags(struct sm90_emit *e, LLVMValueRef flags) {
+LLVMValueRef sm90_source_of(struct sm90_emit *e, LLVMValueRef flags) {
     LLVMValueRef number = LLVMBuildLShr(e->b, flags, sm90_i32(e, SM90_FLAG_SOURCE), "");
     return LLVMBuildAnd(e->b, number, sm90_i32(e, MAX_SOURCES - 1), "");
 }
 
+// What is known of a source is read again for each tile and use, as runs are.
 static LLVMValueRef source_at(struct sm90_emit *e, LLVMValueRef number) {
     return sm90_global(e, SM90_ARG(e, sources, e->unit->i64), number, sizeof(struct sm90_source));
 }
@@ -96,7 +96,7 @@ static LLVMValueRef source_flags(struct producer *p, LLVMValueRef kind, LLVMValu
 static void add_source_words(struct producer *p, LLVMValueRef *origin, LLVMValueRef flags,
                              LLVMValueRef words[3][4]) {
     struct sm90_emit *e = p->e;
-    LLVMValueRef source = source_of_flags(e, flags);
+    LLVMValueRef source = sm90_source_of(e, flags);
     struct ragged ragged = find_ragged(e, source, origin);
     LLVMValueRef bias =
         sm90_load(e, source_at(e, source), offsetof(struct sm90_source, bias), e->unit->i64);
@@ -117,7 +117,7 @@ static struct origin_map map_of(struct producer *p, int which, LLVMValueRef flag
     struct origin_map own = {p->maps[which], p->key_at};
     if (!sm90_has_sources(e))
         return own;
-    LLVMValueRef source = source_of_flags(e, flags), of_keys = llvm_int(e->unit->i1, 0);
+    LLVMValueRef source = sm90_source_of(e, flags), of_keys = llvm_int(e->unit->i1, 0);
     for (int s = 0; s < e->source_count; s++)
         if (e->pattern->sources[s].factor == 1)
             of_keys = LLVMBuildOr(e->b, of_keys,

@@ -212,17 +212,10 @@ enum heddle_status cuda_planner_change(struct cuda_planner *p, const struct arra
     return launch(p, p->change, array_blocks(change->count), ARRAY_THREADS, stream, params, error);
 }
 
-static int64_t array_elements(const struct abi_array *array) {
-    int64_t count = 1;
-    for (int i = 0; i < ABI_INDICES; i++)
-        count *= array->extent[i];
-    return count;
-}
-
 enum heddle_status cuda_planner_zero(struct cuda_planner *p, int input, CUstream stream,
                                      struct error *error) {
     const void *table = p->arrays[input].data;
-    int64_t bytes = array_elements(&p->arrays[input]);
+    int64_t bytes = array_groups(&p->arrays[input], 0);
     void *params[] = {&table, &bytes};
     return launch(p, p->zero, array_blocks(bytes / 8), ARRAY_THREADS, stream, params, error);
 }
