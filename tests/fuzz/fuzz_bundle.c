@@ -233,7 +233,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     long iterations = strtol(argv[1], NULL, 10);
-    fuzz_state = strtoull(argv[2], NULL, 10) * 2654435761u + 88172645463325252u;
+    fuzz_seed(argv[2]);
     for (int i = 4; i < argc; i++)
         add_file(argv[i], argv[3]);
     for (long i = 0; i < iterations; i++) {

@@ -338,7 +338,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     long iterations = strtol(argv[1], NULL, 10);
-    fuzz_state = strtoull(argv[2], NULL, 10) * 2654435761u + 88172645463325252u;
+    fuzz_seed(argv[2]);
     for (int i = 3; i < argc; i++)
         if (!load(argv[i]))
             fprintf(stderr, "fuzz_check: cannot read %s\n", argv[i]);

@@ -159,7 +159,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     long iterations = strtol(argv[1], NULL, 10);
-    fuzz_state = strtoull(argv[2], NULL, 10) * 2654435761u + 88172645463325252u;
+    fuzz_seed(argv[2]);
     snprintf(base, sizeof base, "/tmp/heddle-fuzz-XXXXXX");
     if (!mkdtemp(base) || setenv("HEDDLE_CACHE_DIR", base, 1) != 0)
         fail("no folder");

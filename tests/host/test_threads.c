@@ -288,9 +288,9 @@ static void *make_and_run(void *context) {
     return (void *)wrong;
 }
 
-Test(threads, objects_of_many_threads) {
-    struct numbers *numbers = make_numbers();
-    struct maker maker = {make_context(3), NULL, numbers};
+// Takes the context.
+static void make_on_threads(struct heddle_context *context, struct numbers *numbers) {
+    struct maker maker = {context, NULL, numbers};
     pthread_t threads[HOSTS / 2];
     cr_assert_eq(heddle_pattern_load(maker.context, "causal", NULL, &maker.pattern), HEDDLE_OK);
     for (int i = 0; i < HOSTS / 2; i++)
@@ -302,6 +302,11 @@ Test(threads, objects_of_many_threads) {
     }
     heddle_pattern_destroy(maker.pattern);
     heddle_context_destroy(maker.context);
+}
+
+Test(threads, objects_of_many_threads) {
+    struct numbers *numbers = make_numbers();
+    make_on_threads(make_context(3), numbers);
     free(numbers);
 }
 
@@ -311,18 +316,7 @@ Test(threads, one_cold_cache) {
     char scratch[SCRATCH_ROOM];
     scratch_make("threads", scratch);
     setenv("HEDDLE_CACHE_DIR", scratch, 1);
-    struct maker maker = {make_context(2), NULL, numbers};
-    pthread_t threads[HOSTS / 2];
-    cr_assert_eq(heddle_pattern_load(maker.context, "causal", NULL, &maker.pattern), HEDDLE_OK);
-    for (int i = 0; i < HOSTS / 2; i++)
-        cr_assert_eq(pthread_create(&threads[i], NULL, make_and_run, &maker), 0);
-    for (int i = 0; i < HOSTS / 2; i++) {
-        void *wrong;
-        pthread_join(threads[i], &wrong);
-        cr_expect_null(wrong);
-    }
-    heddle_pattern_destroy(maker.pattern);
-    heddle_context_destroy(maker.context);
+    make_on_threads(make_context(2), numbers);
     setenv("HEDDLE_CACHE_DIR", "/dev/null", 1);
     scratch_remove(scratch);
     free(numbers);

@@ -3,7 +3,6 @@ numbers of the published systems that can be worked out by hand.
 
 Usage: test_pooled.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N]
 """
-import argparse
 import os
 import sys
 import tempfile
@@ -13,7 +12,7 @@ import numpy as np
 import pooled
 from masks import Problem
 from problems import one_of, upto
-from runner import (CallFailed, Runner, call, draw, first_difference, pattern_file, problem_flags,
+from runner import (CallFailed, Runner, call, case_parser, draw, first_difference, pattern_file, problem_flags,
                     run)
 from test_attention import DIMS, DTYPES, compare, rounded
 
@@ -164,18 +163,12 @@ def a_million(heddle):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("heddle")
-    parser.add_argument("cases", nargs="?", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(ALL))
-    parser.add_argument("--case", type=int)
-    args = parser.parse_args()
+    args = case_parser(cases=6, names=ALL).parse_args()
     tests = Runner()
     if args.case is None and not args.pattern:
         for case in (by_hand, ragged_by_hand, bad_levels, a_million):
             tests.case(case.__name__, lambda c=case: c(args.heddle))
-    tests.parallel(random_cases(args))
+    tests.parallel(random_cases(args), args.jobs)
     return tests.finish()
 
 

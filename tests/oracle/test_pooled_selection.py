@@ -4,7 +4,6 @@ published rankings that can be worked out by hand.
 
 Usage: test_pooled_selection.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N]
 """
-import argparse
 import os
 import sys
 import tempfile
@@ -16,7 +15,7 @@ import pooled
 import selections
 import test_selection
 from problems import one_of, upto
-from runner import Runner, draw, problem_flags
+from runner import Runner, case_parser, draw, problem_flags
 from test_attention import DTYPES, compare, rounded
 
 # Of PSA at blocks of 128: level, the share up to which it goes, what its count is a multiple of.
@@ -186,13 +185,7 @@ def by_hand(heddle, bands, levels):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("heddle")
-    parser.add_argument("cases", nargs="?", type=int, default=6)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(ALL))
-    parser.add_argument("--case", type=int)
-    args = parser.parse_args()
+    args = case_parser(cases=6, names=ALL).parse_args()
     tests, cases = Runner(), []
     if args.case is None and not args.pattern:
         for name, hand in BY_HAND.items():
@@ -202,7 +195,7 @@ def main():
             problem, shape = make_case(name, index, args.seed)
             title = f"--pattern {name} --case {index} --seed {args.seed}: {problem} {shape}"
             cases.append((title, lambda of=(name, problem, shape): check(args.heddle, *of)))
-    tests.parallel(cases)
+    tests.parallel(cases, args.jobs)
     return tests.finish()
 
 

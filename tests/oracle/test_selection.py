@@ -3,7 +3,6 @@ attention over them against double precision. Random problems of every such patt
 
 Usage: test_selection.py HEDDLE [CASES] [--seed N] [--pattern NAME] [--case N]
 """
-import argparse
 import inspect
 import os
 import sys
@@ -14,7 +13,7 @@ import numpy as np
 import masks
 import selections
 from problems import one_of, upto
-from runner import Runner, call, pattern_file, problem_flags
+from runner import Runner, announce, call, case_parser, pattern_file, problem_flags
 from test_attention import DTYPES, attention, compare, rounded
 
 CONSTS = ("block", "page")
@@ -131,21 +130,15 @@ def check(heddle, name, problem, shape):
 
 
 def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("heddle")
-    parser.add_argument("cases", nargs="?", type=int, default=10)
-    parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--pattern", choices=list(selections.SELECTIONS))
-    parser.add_argument("--case", type=int)
-    args = parser.parse_args()
-    print(f"test_selection: {args.cases} cases a pattern, seed {args.seed}")
+    args = case_parser(cases=10, names=selections.SELECTIONS).parse_args()
+    announce(args)
     tests, cases = Runner(), []
     for name in [args.pattern] if args.pattern else selections.SELECTIONS:
         for index in [args.case] if args.case is not None else range(args.cases):
             problem, shape = make_case(name, index, args.seed)
             title = f"--pattern {name} --case {index} --seed {args.seed}: {problem} {shape}"
             cases.append((title, lambda of=(name, problem, shape): check(args.heddle, *of)))
-    tests.parallel(cases, 2)
+    tests.parallel(cases, args.jobs)
     return tests.finish()
 
 

@@ -9,6 +9,13 @@ void scratch_make(const char *name, char out[SCRATCH_ROOM]) {
         abort();
 }
 
+void scratch_cache(const char *name, char out[SCRATCH_ROOM]) {
+    scratch_make(name, out);
+    setenv("HEDDLE_CACHE_DIR", out, 1);
+    unsetenv("HEDDLE_CACHE_LIMIT");
+    unsetenv("HEDDLE_DEBUG");
+}
+
 void scratch_remove(const char *folder) {
     char command[64 + 2 * SCRATCH_ROOM];
     snprintf(command, sizeof command, "chmod -R u+rwx '%s' && rm -r '%s'", folder, folder);

@@ -29,11 +29,8 @@ enum { NOBODY = 65534, LARGE = 200000 };
 static char base[SCRATCH_ROOM], folder[96];
 
 static void setup(void) {
-    scratch_make("cache", base);
+    scratch_cache("cache", base);
     snprintf(folder, sizeof folder, "%s/code", base);
-    setenv("HEDDLE_CACHE_DIR", base, 1);
-    unsetenv("HEDDLE_CACHE_LIMIT");
-    unsetenv("HEDDLE_DEBUG");
 }
 
 static void teardown(void) {

@@ -1,5 +1,6 @@
 // The check stage: what golden files cannot show. Options, limits, memory, meanings.
 #include "dsl/check.h"
+#include "tests/support/scratch.h"
 
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -7,7 +8,6 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <time.h>
-#include <unistd.h>
 
 static struct arena arena;
 static struct diags diags;
@@ -110,7 +110,7 @@ Test(check, every_pattern_of_the_file_is_checked) {
 
 // ---- files -----------------------------------------------------------------------------------
 
-static char folder[64];
+static char folder[SCRATCH_ROOM];
 
 static const char *in_folder(const char *name) {
     static char path[128];
@@ -127,16 +127,11 @@ static void write_file(const char *name, const char *text) {
 
 static void make_folder(void) {
     setup();
-    strcpy(folder, "/tmp/heddle-check-XXXXXX");
-    cr_assert(mkdtemp(folder));
+    scratch_make("check", folder);
 }
 
 static void remove_folder(void) {
-    const char *names[] = {"main.heddle", "part.heddle", "lib/part.heddle", "lib/other.heddle"};
-    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
-        unlink(in_folder(names[i]));
-    rmdir(in_folder("lib"));
-    rmdir(folder);
+    scratch_remove(folder);
     teardown();
 }
 

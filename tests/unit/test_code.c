@@ -20,11 +20,8 @@ static const char text[] =
 static char base[SCRATCH_ROOM], folder[96];
 
 static void setup(void) {
-    scratch_make("code", base);
+    scratch_cache("code", base);
     snprintf(folder, sizeof folder, "%s/code", base);
-    setenv("HEDDLE_CACHE_DIR", base, 1);
-    unsetenv("HEDDLE_CACHE_LIMIT");
-    unsetenv("HEDDLE_DEBUG");
 }
 
 static void teardown(void) {
