@@ -25,13 +25,23 @@ int selected_read(struct selected_args *args, struct problem_shape *out_shape) {
     return tensor_files_read(&args->files, args->q, args->k, args->k, out_shape);
 }
 
+static enum heddle_status select_once(struct plan *plan, const struct tensors *tensors,
+                                      struct error *error) {
+    struct thread_pool *threads;
+    enum heddle_status status = thread_pool_create(0, &threads, error);
+    if (status == HEDDLE_OK)
+        status = selection_run(plan, &tensors->run, threads, error);
+    thread_pool_destroy(threads);
+    return status;
+}
+
 int selected_run(const struct selected_args *args, struct plan *plan) {
     struct tensors tensors = {0};
     struct error error = {0};
     int status = EXIT_DONE;
     if (pattern_selects(plan->program->pattern)) {
         status = tensors_create(&tensors, plan, &args->files, (uint64_t)args->seed);
-        if (status == EXIT_DONE && selection_run(plan, &tensors.run, 0, &error) != HEDDLE_OK)
+        if (status == EXIT_DONE && select_once(plan, &tensors, &error) != HEDDLE_OK)
             status = fail(&error);
         tensors_destroy(&tensors);
     }

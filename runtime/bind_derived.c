@@ -27,10 +27,12 @@ static bool reads_input(const struct expr *node, int input, uint8_t *seen) {
     return false;
 }
 
-bool derived_is_attended(const struct pattern *pattern, int input) {
+// Do the lists read it, whatever the source? Others are read by stages, selections and pairs only.
+static bool is_planned_by(const struct pattern *pattern, int input) {
     uint8_t *seen = calloc(pattern->graph->count + 1, 1);
-    bool reads = !seen || reads_input(pattern->keep, input, seen) ||
-                 reads_input(pattern->score, input, seen);
+    bool reads = !seen;
+    for (int s = 0; s < pattern_source_count(pattern) && !reads; s++)
+        reads = reads_input(pattern_source(pattern, s).view->keep, input, seen);
     free(seen);
     return reads;
 }
@@ -124,7 +126,7 @@ enum heddle_status bind_derived(struct plan *plan, int input, struct abi_pair *o
         sample_elements(data, count);
     if (out_range)
         set_range(declared, out_range);
-    if (!derived_is_attended(plan->program->pattern, input))
+    if (!is_planned_by(plan->program->pattern, input))
         return HEDDLE_OK;
     room_for_levels(plan, array);
     derived_levels(plan, input);

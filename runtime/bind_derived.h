@@ -10,8 +10,6 @@
 // it may ever hold.
 enum heddle_status bind_derived(struct plan *plan, int input, struct abi_pair *out_range,
                                 struct error *error);
-// Does the attention itself read it? Others are read by stages and selections only.
-bool derived_is_attended(const struct pattern *pattern, int input);
 // Makes the range pyramid of an array again.
 void derived_levels(const struct plan *plan, int input);
 

@@ -147,7 +147,7 @@ enum heddle_status plan_run(struct plan *plan, const struct heddle_tensors *tens
                             struct error *error) {
     if (plan->options.key_major)
         return error_set(error, HEDDLE_BAD_ARGUMENT, "a key-major plan has no kernel to run");
-    enum heddle_status status = selection_run(plan, tensors, thread_pool_threads(pool), error);
+    enum heddle_status status = selection_run(plan, tensors, pool, error);
     return status == HEDDLE_OK ? attend(plan, tensors, pool, scratch, error) : status;
 }
 

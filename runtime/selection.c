@@ -10,7 +10,6 @@
 #include "runtime/bind_derived.h"
 #include "runtime/lists.h"
 #include "runtime/run_tensors.h"
-#include "runtime/threads.h"
 
 #include <string.h>
 
@@ -18,7 +17,7 @@ struct chain {
     struct plan *plan;
     struct select_args args;
     const struct select_code *code;
-    int threads;
+    struct thread_pool *threads;
 };
 
 // One array in the making.
@@ -99,10 +98,11 @@ static enum heddle_status run_stage(struct making *m, struct error *error) {
     m->tile = m->input->derived->rows ? TILE_ROWS : TILE_VALUES;
     m->tiles = (m->extent[last] + m->tile - 1) / m->tile;
     int64_t units = product(m->extent, last > 0 ? last - 1 : 0) * m->tiles;
-    enum heddle_status status = threads_each(m->chain->threads, units, 1, 0, stage_units, m, error);
+    enum heddle_status status =
+        thread_pool_for(m->chain->threads, units, 1, 0, stage_units, m, error);
     if (status == HEDDLE_OK && m->input->derived->softmax)
         status =
-            threads_each(m->chain->threads, all / m->extent[last], 1, 0, softmax_rows, m, error);
+            thread_pool_for(m->chain->threads, all / m->extent[last], 1, 0, softmax_rows, m, error);
     return status;
 }
 
@@ -184,8 +184,8 @@ static enum heddle_status run_select(struct making *m, struct error *error) {
     }
     if (m->members == 0)
         return HEDDLE_OK;
-    return threads_each(m->chain->threads, count, 1, ranking_bytes(m->members * m->width), rankings,
-                        m, error);
+    return thread_pool_for(m->chain->threads, count, 1, ranking_bytes(m->members * m->width),
+                           rankings, m, error);
 }
 
 // ---- the chain --------------------------------------------------------------------------------
@@ -229,7 +229,7 @@ static enum heddle_status prepare(struct chain *chain, const struct heddle_tenso
 }
 
 enum heddle_status selection_run(struct plan *plan, const struct heddle_tensors *tensors,
-                                 int threads, struct error *error) {
+                                 struct thread_pool *threads, struct error *error) {
     const struct pattern *pattern = plan->program->pattern;
     struct chain chain = {.plan = plan, .threads = threads};
     if (!pattern_selects(pattern))

@@ -227,22 +227,28 @@ void thread_pool_each(struct thread_pool *pool, const struct thread_loop *loop) 
         work(&job, 0);
 }
 
-enum heddle_status threads_each(int threads, int64_t count, int64_t chunk, int64_t scratch_bytes,
-                                void (*body)(void *, int64_t, int64_t, void *), void *context,
-                                struct error *error) {
+enum heddle_status thread_pool_for(struct thread_pool *pool, int64_t count, int64_t chunk,
+                                   int64_t scratch_bytes,
+                                   void (*body)(void *, int64_t, int64_t, void *), void *context,
+                                   struct error *error) {
     enum { ALIGNMENT = 128 };
-    struct thread_pool *pool;
-    enum heddle_status status = thread_pool_create(threads, &pool, error);
-    if (status != HEDDLE_OK)
-        return status;
     int64_t place = (scratch_bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     void *scratch = place ? aligned_alloc(ALIGNMENT, (size_t)(pool->threads * place)) : NULL;
     const struct thread_loop loop = {count, chunk, body, context, pool->threads, scratch, place};
-    if (scratch || !place)
-        thread_pool_each(pool, &loop);
-    else
-        status = error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the threads' scratch");
+    if (place && !scratch)
+        return error_set(error, HEDDLE_OUT_OF_MEMORY, "no memory for the threads' scratch");
+    thread_pool_each(pool, &loop);
     free(scratch);
+    return HEDDLE_OK;
+}
+
+enum heddle_status threads_each(int threads, int64_t count, int64_t chunk, int64_t scratch_bytes,
+                                void (*body)(void *, int64_t, int64_t, void *), void *context,
+                                struct error *error) {
+    struct thread_pool *pool;
+    enum heddle_status status = thread_pool_create(threads, &pool, error);
+    if (status == HEDDLE_OK)
+        status = thread_pool_for(pool, count, chunk, scratch_bytes, body, context, error);
     thread_pool_destroy(pool);
     return status;
 }

@@ -33,8 +33,14 @@ void thread_pool_start(struct thread_pool *pool);
 // threads of its own; no loop may be running when the process forks.
 void thread_pool_each(struct thread_pool *pool, const struct thread_loop *loop);
 
-// One loop on threads that end with it (0: threads_available()), each with scratch_bytes of its own
+// One loop on all of the pool's threads, each with scratch_bytes of its own, allocated for it
 // (aligned to 128 bytes; 0: none). HEDDLE_OUT_OF_MEMORY.
+enum heddle_status
+thread_pool_for(struct thread_pool *pool, int64_t count, int64_t chunk, int64_t scratch_bytes,
+                void (*body)(void *context, int64_t begin, int64_t end, void *scratch),
+                void *context, struct error *error);
+
+// The same on threads that end with it (0: threads_available()).
 enum heddle_status threads_each(int threads, int64_t count, int64_t chunk, int64_t scratch_bytes,
                                 void (*body)(void *context, int64_t begin, int64_t end,
                                              void *scratch),

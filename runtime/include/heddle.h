@@ -331,7 +331,8 @@ struct heddle_tensors {
 //
 // Costs. The call allocates nothing and copies nothing but kernel parameters; on a GPU it takes a
 // few microseconds of the host, fewest where tensors are those of the run before. The exception is
-// the first run on the CPU with a dim stride that is not 1, which compiles.
+// the first run on the CPU with a dim stride that is not 1, which compiles, and runs that select,
+// whose lists are made again.
 //
 // HEDDLE_BAD_ARGUMENT: a missing, misaligned or unfit tensor, a stream on the CPU.
 // HEDDLE_DEVICE_ERROR: the driver refused the launch (also for a failure of earlier work).
